@@ -1,0 +1,41 @@
+//! What travels on a channel, in order.
+
+use crate::time::Timestamp;
+
+/// Number of a checkpoint of a job, from 1, never reused within the job's lineage.
+pub type CheckpointId = u64;
+
+/// Why a barrier was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum BarrierKind {
+    /// A periodic checkpoint.
+    Checkpoint,
+    /// The last checkpoint of a job whose input has ended.
+    Final,
+}
+
+/// Separates what belongs to a checkpoint from what comes after it (Chandy and Lamport 1985; Carbone et al. 2015).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    /// The checkpoint it belongs to.
+    pub checkpoint: CheckpointId,
+    /// Why it was sent.
+    pub kind: BarrierKind,
+}
+
+/// One message on a channel.
+#[derive(Debug, Clone)]
+pub enum Element<B> {
+    /// Records.
+    Batch(B),
+    /// No record with an event time at or below this one is to come.
+    Watermark(Timestamp),
+    /// A checkpoint's cut.
+    Barrier(Barrier),
+    /// The channel holds back no watermark until `Active`.
+    Idle,
+    /// The channel takes part in the watermark again.
+    Active,
+    /// No batch or watermark follows. Barriers may.
+    End,
+}

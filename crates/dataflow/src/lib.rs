@@ -1,0 +1,20 @@
+//! The runtime of one process: it executes a [`graph::JobGraph`] of tasks that exchange batches, watermarks
+//! and checkpoint barriers. It knows nothing of SQL, ZooKeeper, HTTP or a cluster.
+//!
+//! - [`batch`]: what flows, typed [`batch::Records`] or Arrow's `RecordBatch`; [`element`]: what travels on a channel
+//! - [`operator`], [`source`], [`sink`]: the three things a user of the runtime writes
+//! - [`key_group`]: how a key finds its subtask, today and after a rescale
+//! - [`state`]: what an operator hands to a checkpoint and gets back from one
+mod arrow_batch;
+pub mod batch;
+pub mod element;
+pub mod error;
+pub mod key_group;
+pub mod metrics;
+pub mod operator;
+pub mod sink;
+pub mod source;
+pub mod state;
+pub mod time;
+
+pub use error::{Error, OperatorError, OperatorResult};

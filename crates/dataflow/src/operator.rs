@@ -1,0 +1,137 @@
+//! An operator: single-threaded, push-based, and whole batches at a time.
+//!
+//! The runtime calls `open` once, then the other methods in the order of its input, always from one thread. A method
+//! that fails, or panics, fails the task. Operators never block, sleep or wait for another task.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::element::CheckpointId;
+use crate::error::OperatorResult;
+use crate::metrics::TaskMetrics;
+use crate::state::{RestoredState, SnapshotFn};
+use crate::time::{Clock, Timestamp};
+
+/// Where an operator emits to: the next operator of its chain, or the task's channels.
+pub trait Output<O> {
+    /// Emits a batch. Empty batches are dropped.
+    ///
+    /// # Errors
+    /// When an operator further down the chain fails.
+    fn emit(&mut self, batch: O) -> OperatorResult<()>;
+}
+
+/// Collects what an operator emits: for tests.
+impl<O> Output<O> for Vec<O> {
+    fn emit(&mut self, batch: O) -> OperatorResult<()> {
+        self.push(batch);
+        Ok(())
+    }
+}
+
+/// What an operator is told when it is opened.
+#[derive(Clone)]
+pub struct OperatorContext {
+    /// Stable id of the operator within the job; state is found by it.
+    pub uid: String,
+    /// Human-readable name.
+    pub name: String,
+    /// Index of this subtask, `0 .. parallelism`.
+    pub subtask: usize,
+    /// Number of subtasks.
+    pub parallelism: usize,
+    /// Number of key groups of the job.
+    pub max_parallelism: u16,
+    /// The key groups that this subtask owns.
+    pub key_groups: Range<u16>,
+    /// How often this subtask was started before, from 0.
+    pub attempt: u32,
+    /// Identifies the run and all its restores: fresh when a job starts without a checkpoint, kept in the checkpoint.
+    pub lineage: String,
+    /// Processing time.
+    pub clock: Arc<dyn Clock>,
+    /// The subtask's metrics.
+    pub metrics: Arc<TaskMetrics>,
+    /// This subtask's share of the operator's state; empty on a fresh start.
+    pub restored: RestoredState,
+}
+
+/// Transforms batches of `I` into batches of `O`.
+///
+/// An operator with several inputs tells them apart by the input's index.
+pub trait Operator<I, O>: Send {
+    /// Prepares for input, from `context.restored` if that is not empty.
+    ///
+    /// # Errors
+    /// When the state cannot be restored, or a resource cannot be had.
+    fn open(&mut self, context: &OperatorContext) -> OperatorResult<()>;
+
+    /// Takes a batch from the given input.
+    ///
+    /// # Errors
+    /// When the batch cannot be processed.
+    fn on_batch(&mut self, input: usize, batch: I, out: &mut dyn Output<O>) -> OperatorResult<()>;
+
+    /// Event time has advanced to `watermark` on all inputs together. What is due is emitted *before* the watermark
+    /// that this method returns: the one to forward, `<= watermark` where the operator holds results back.
+    ///
+    /// # Errors
+    /// When a result cannot be computed.
+    fn on_watermark(&mut self, watermark: Timestamp, out: &mut dyn Output<O>) -> OperatorResult<Timestamp> {
+        let _ = out;
+        Ok(watermark)
+    }
+
+    /// The earliest processing time at which `on_processing_time` wants to be called.
+    fn next_processing_time(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Processing time has reached what `next_processing_time` asked for.
+    ///
+    /// # Errors
+    /// When a result cannot be computed.
+    fn on_processing_time(&mut self, now_ms: Timestamp, out: &mut dyn Output<O>) -> OperatorResult<()> {
+        let _ = (now_ms, out);
+        Ok(())
+    }
+
+    /// Called at each barrier before `snapshot`, for operators that buffer output across batches.
+    ///
+    /// # Errors
+    /// When a result cannot be computed.
+    fn flush(&mut self, out: &mut dyn Output<O>) -> OperatorResult<()> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Captures the state for a checkpoint, cheaply; `None` when the operator has none.
+    ///
+    /// # Errors
+    /// When the state cannot be captured.
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
+        let _ = checkpoint;
+        Ok(None)
+    }
+
+    /// The checkpoint, and with it all before it, is durable.
+    ///
+    /// # Errors
+    /// When what was promised for it cannot be done.
+    fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> OperatorResult<()> {
+        let _ = checkpoint;
+        Ok(())
+    }
+
+    /// All inputs have ended, after their last watermark.
+    ///
+    /// # Errors
+    /// When a result cannot be computed.
+    fn finish(&mut self, out: &mut dyn Output<O>) -> OperatorResult<()> {
+        let _ = out;
+        Ok(())
+    }
+}
+
+/// Makes the operator of one subtask.
+pub type OperatorFactory<I, O> = Arc<dyn Fn() -> Box<dyn Operator<I, O>> + Send + Sync>;

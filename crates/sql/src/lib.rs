@@ -1,0 +1,4 @@
+//! Flink SQL: text becomes statements ([`parser`]), statements become bound plans, and plans become operators on Arrow
+//! batches ([`operators`], [`expr`]).
+pub mod expr;
+pub mod operators;
