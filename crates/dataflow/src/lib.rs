@@ -7,14 +7,22 @@
 //! - [`state`]: what an operator hands to a checkpoint and gets back from one
 mod arrow_batch;
 pub mod batch;
+mod chain;
+pub mod channel;
 pub mod element;
 pub mod error;
+mod exchange;
+pub mod fault;
+mod gate;
+pub mod graph;
 pub mod key_group;
+mod mailbox;
 pub mod metrics;
 pub mod operator;
 pub mod sink;
 pub mod source;
 pub mod state;
+pub mod task;
 pub mod time;
 
 pub use error::{Error, OperatorError, OperatorResult};

@@ -1,0 +1,197 @@
+//! The inputs of a task: which channel is read next, the watermark over all of them, and barrier alignment.
+//!
+//! Invariants: the watermark is the minimum over the channels that are neither idle nor ended, and never goes back; a
+//! channel that has delivered the barrier is not read until every channel has.
+
+use crate::channel::Receiver;
+use crate::element::{Barrier, Element};
+use crate::time::{MAX_WATERMARK, MIN_WATERMARK, Timestamp};
+
+struct InputChannel<B> {
+    receiver: Box<dyn Receiver<B>>,
+    /// Which input of the operator its rows are.
+    index: usize,
+    watermark: Timestamp,
+    idle: bool,
+    ended: bool,
+    aligned: bool,
+}
+
+/// What the task has to do next.
+#[derive(Debug)]
+pub(crate) enum GateEvent<B> {
+    Batch {
+        input: usize,
+        batch: B,
+    },
+    /// Event time has advanced.
+    Watermark(Timestamp),
+    /// All channels are idle, or one is active again.
+    Idle(bool),
+    /// The barrier has arrived on every channel; they are open again.
+    Aligned(Barrier),
+    /// Every channel has ended.
+    End,
+    /// An element that changes nothing by itself.
+    Nothing,
+    /// No channel has anything to read.
+    Empty,
+}
+
+pub(crate) struct Gate<B> {
+    channels: Vec<InputChannel<B>>,
+    next: usize,
+    watermark: Timestamp,
+    idle: bool,
+    barrier: Option<Barrier>,
+    ended: bool,
+}
+
+impl<B> Gate<B> {
+    pub(crate) fn new(receivers: impl IntoIterator<Item = (usize, Box<dyn Receiver<B>>)>) -> Self {
+        let channels = receivers
+            .into_iter()
+            .map(|(index, receiver)| InputChannel {
+                receiver,
+                index,
+                watermark: MIN_WATERMARK,
+                idle: false,
+                ended: false,
+                aligned: false,
+            })
+            .collect();
+        Self { channels, next: 0, watermark: MIN_WATERMARK, idle: false, barrier: None, ended: false }
+    }
+
+    /// The barrier is here on some channels but not on all.
+    pub(crate) fn is_aligning(&self) -> bool {
+        self.barrier.is_some()
+    }
+
+    /// Takes one element from the channels in turn.
+    pub(crate) fn next(&mut self) -> GateEvent<B> {
+        for _ in 0..self.channels.len() {
+            let current = self.next;
+            self.next = (self.next + 1) % self.channels.len();
+            let channel = &mut self.channels[current];
+            if channel.aligned {
+                continue;
+            }
+            if let Some(element) = channel.receiver.receive() {
+                return self.take(current, element);
+            }
+        }
+        GateEvent::Empty
+    }
+
+    fn take(&mut self, current: usize, element: Element<B>) -> GateEvent<B> {
+        let channel = &mut self.channels[current];
+        match element {
+            Element::Batch(batch) => GateEvent::Batch { input: channel.index, batch },
+            Element::Watermark(watermark) => {
+                channel.watermark = channel.watermark.max(watermark);
+                self.advance()
+            }
+            Element::Idle | Element::Active => {
+                channel.idle = matches!(element, Element::Idle);
+                let idle = self.channels.iter().all(|c| c.idle || c.ended);
+                if idle == self.idle {
+                    return self.advance();
+                }
+                self.idle = idle;
+                GateEvent::Idle(idle)
+            }
+            Element::End => {
+                channel.ended = true;
+                channel.watermark = MAX_WATERMARK;
+                self.ended = self.channels.iter().all(|c| c.ended);
+                if self.ended { GateEvent::End } else { self.advance() }
+            }
+            Element::Barrier(barrier) => {
+                channel.aligned = true;
+                self.barrier = Some(barrier);
+                if self.channels.iter().any(|c| !c.aligned) {
+                    return GateEvent::Nothing;
+                }
+                self.channels.iter_mut().for_each(|c| c.aligned = false);
+                self.barrier = None;
+                GateEvent::Aligned(barrier)
+            }
+        }
+    }
+
+    fn advance(&mut self) -> GateEvent<B> {
+        let active = self.channels.iter().filter(|c| !c.idle || c.ended);
+        let minimum = active.map(|c| c.watermark).min().unwrap_or(self.watermark);
+        if minimum <= self.watermark {
+            return GateEvent::Nothing;
+        }
+        self.watermark = minimum;
+        GateEvent::Watermark(minimum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::element::BarrierKind;
+
+    struct Script(VecDeque<Element<&'static str>>);
+    impl Receiver<&'static str> for Script {
+        fn receive(&mut self) -> Option<Element<&'static str>> {
+            self.0.pop_front()
+        }
+    }
+
+    fn run(channels: Vec<Vec<Element<&'static str>>>) -> Vec<String> {
+        let receivers = channels.into_iter().enumerate();
+        let mut gate =
+            Gate::new(receivers.map(|(i, c)| (i, Box::new(Script(c.into())) as Box<dyn Receiver<_>>)));
+        let mut seen = Vec::new();
+        loop {
+            match gate.next() {
+                GateEvent::Empty => return seen,
+                GateEvent::Nothing => {}
+                GateEvent::Batch { input, batch } => seen.push(format!("{input}:{batch}")),
+                GateEvent::Aligned(barrier) => seen.push(format!("barrier {}", barrier.checkpoint)),
+                other => seen.push(format!("{other:?}")),
+            }
+        }
+    }
+
+    fn barrier(checkpoint: u64) -> Element<&'static str> {
+        Element::Barrier(Barrier { checkpoint, kind: BarrierKind::Checkpoint })
+    }
+
+    #[test]
+    fn a_channel_behind_the_barrier_waits_for_the_others() {
+        use Element::Batch;
+        let seen = run(vec![
+            vec![Batch("a"), barrier(1), Batch("after")],
+            vec![Batch("b"), Batch("c"), Batch("d"), barrier(1), Batch("later")],
+        ]);
+        assert_eq!(seen, ["0:a", "1:b", "1:c", "1:d", "barrier 1", "0:after", "1:later"]);
+    }
+
+    #[test]
+    fn the_watermark_is_the_minimum_of_the_channels_that_are_not_idle() {
+        use Element::{Active, Idle, Watermark};
+        let seen = run(vec![
+            vec![Watermark(5), Watermark(7), Watermark(8), Watermark(9)],
+            vec![Watermark(3), Idle, Active, Watermark(4), Idle],
+        ]);
+        assert_eq!(seen, ["Watermark(3)", "Watermark(7)", "Watermark(8)", "Watermark(9)"]);
+    }
+
+    #[test]
+    fn an_ended_channel_holds_nothing_back_and_still_delivers_barriers() {
+        use Element::{End, Watermark};
+        let seen = run(vec![
+            vec![Watermark(5), End, barrier(1), barrier(2)],
+            vec![Watermark(3), barrier(1), Watermark(9), End, barrier(2)],
+        ]);
+        assert_eq!(seen, ["Watermark(3)", "barrier 1", "Watermark(9)", "End", "barrier 2"]);
+    }
+}
