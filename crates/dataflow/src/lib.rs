@@ -4,21 +4,25 @@
 //! - [`batch`]: what flows, typed [`batch::Records`] or Arrow's `RecordBatch`; [`element`]: what travels on a channel
 //! - [`operator`], [`source`], [`sink`]: the three things a user of the runtime writes
 //! - [`key_group`]: how a key finds its subtask, today and after a rescale
+//! - [`graph`]: tasks and exchanges; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
 //! - [`state`]: what an operator hands to a checkpoint and gets back from one
 mod arrow_batch;
 pub mod batch;
 mod chain;
 pub mod channel;
+pub mod checkpoint;
 pub mod element;
 pub mod error;
 mod exchange;
 pub mod fault;
 mod gate;
 pub mod graph;
+pub mod job;
 pub mod key_group;
 mod mailbox;
 pub mod metrics;
 pub mod operator;
+pub mod restart;
 pub mod sink;
 pub mod source;
 pub mod state;

@@ -87,3 +87,41 @@ impl Default for TaskMetrics {
         }
     }
 }
+
+/// What one job counts. Field names are Flink's metric names in snake case.
+#[derive(Debug, Default)]
+pub struct JobMetrics {
+    /// `numberOfCompletedCheckpoints`.
+    pub number_of_completed_checkpoints: Counter,
+    /// `numberOfFailedCheckpoints`.
+    pub number_of_failed_checkpoints: Counter,
+    /// `lastCheckpointDuration`, milliseconds.
+    pub last_checkpoint_duration: Gauge,
+    /// `lastCheckpointSize`, bytes.
+    pub last_checkpoint_size: Gauge,
+    /// `lastCompletedCheckpointId`.
+    pub last_checkpoint_id: Gauge,
+    /// `numRestarts`.
+    pub num_restarts: Counter,
+}
+
+impl TaskMetrics {
+    /// Each metric under Flink's name. The times are totals in milliseconds; a reader that keeps the previous totals
+    /// gets Flink's `…TimeMsPerSecond` from the difference.
+    pub fn snapshot(&self) -> [(&'static str, i64); 11] {
+        let total = |counter: &Counter| i64::try_from(counter.get()).unwrap_or(i64::MAX);
+        [
+            ("numRecordsIn", total(&self.num_records_in)),
+            ("numBytesIn", total(&self.num_bytes_in)),
+            ("numRecordsOut", total(&self.num_records_out)),
+            ("numBytesOut", total(&self.num_bytes_out)),
+            ("numRecordsInErrors", total(&self.num_records_in_errors)),
+            ("numLateRecordsDropped", total(&self.num_late_records_dropped)),
+            ("currentInputWatermark", self.current_input_watermark.get()),
+            ("currentOutputWatermark", self.current_output_watermark.get()),
+            ("accumulateBusyTimeMs", total(&self.busy_ns) / 1_000_000),
+            ("accumulateIdleTimeMs", total(&self.idle_ns) / 1_000_000),
+            ("accumulateBackPressuredTimeMs", total(&self.back_pressured_ns) / 1_000_000),
+        ]
+    }
+}

@@ -23,6 +23,9 @@ pub enum StateKind {
     List,
 }
 
+/// A key group and bytes that belong to it.
+pub type Frame = (u16, Vec<u8>);
+
 /// One named state of one subtask, serialised.
 #[derive(Debug, Clone)]
 pub struct StateSegment {
@@ -35,7 +38,7 @@ pub struct StateSegment {
     /// Describes the types inside (schema, aggregate functions); restoring under another one is refused.
     pub fingerprint: String,
     /// `(key group, bytes)` in the order written; the key group of list items is 0.
-    pub frames: Vec<(u16, Vec<u8>)>,
+    pub frames: Vec<Frame>,
 }
 
 /// Where a [`SnapshotFn`] writes to.
@@ -85,7 +88,7 @@ impl StateWriter {
 /// The state of one operator that one subtask gets back: its key groups, its share of the lists.
 #[derive(Debug, Default, Clone)]
 pub struct RestoredState {
-    states: BTreeMap<(String, bool), (String, Vec<(u16, Vec<u8>)>)>,
+    states: BTreeMap<(String, bool), (String, Vec<Frame>)>,
 }
 
 impl RestoredState {
@@ -138,7 +141,7 @@ impl RestoredState {
     ///
     /// # Errors
     /// When the state was written under another fingerprint.
-    pub fn keyed(&self, name: &str, fingerprint: &str) -> OperatorResult<&[(u16, Vec<u8>)]> {
+    pub fn keyed(&self, name: &str, fingerprint: &str) -> OperatorResult<&[Frame]> {
         self.get(name, true, fingerprint)
     }
 
@@ -150,7 +153,7 @@ impl RestoredState {
         Ok(self.get(name, false, fingerprint)?.iter().map(|(_, item)| item.as_slice()))
     }
 
-    fn get(&self, name: &str, keyed: bool, fingerprint: &str) -> OperatorResult<&[(u16, Vec<u8>)]> {
+    fn get(&self, name: &str, keyed: bool, fingerprint: &str) -> OperatorResult<&[Frame]> {
         match self.states.get(&(name.to_owned(), keyed)) {
             None => Ok(&[]),
             Some((written, frames)) if written == fingerprint => Ok(frames),

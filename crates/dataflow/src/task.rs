@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::chain::{Chain, Link};
 use crate::channel::Receiver;
 use crate::element::{Barrier, CheckpointId, Element};
-use crate::error::{OperatorError, OperatorResult};
+use crate::error::{Error, OperatorError, OperatorResult};
 use crate::exchange::TaskOutput;
 use crate::fault;
 use crate::gate::{Gate, GateEvent};
@@ -38,8 +38,8 @@ pub struct TaskId {
     pub attempt: u32,
 }
 
-/// What a task tells the JobManager.
-pub(crate) enum TaskEvent {
+/// What the JobManager is told, mostly by tasks.
+pub(crate) enum JobEvent {
     /// A source's reader wants another split.
     RequestSplit(TaskId),
     /// The barrier has passed; here is what to write.
@@ -48,6 +48,10 @@ pub(crate) enum TaskEvent {
     Finished(TaskId),
     /// The thread has ended.
     Exited { task: TaskId, failure: Option<OperatorError> },
+    /// The writer's thread is done: size in bytes and retained checkpoints, or why not.
+    CheckpointWritten { checkpoint: CheckpointId, result: Result<(u64, Vec<CheckpointId>), Error> },
+    /// The user wants the job to stop.
+    Cancel,
 }
 
 /// What a body is made from.
@@ -59,7 +63,7 @@ pub(crate) struct TaskSetup {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<TaskMetrics>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) events: mpsc::Sender<TaskEvent>,
+    pub(crate) events: mpsc::Sender<JobEvent>,
     pub(crate) outputs: Vec<Box<dyn Any + Send>>,
     pub(crate) inputs: Vec<Box<dyn Any + Send>>,
     /// State of the restored checkpoint; empty on a fresh start.
@@ -111,7 +115,7 @@ enum WaitFor {
 struct Shared<O> {
     id: TaskId,
     mailbox: Arc<Mailbox>,
-    events: mpsc::Sender<TaskEvent>,
+    events: mpsc::Sender<JobEvent>,
     clock: Arc<dyn Clock>,
     metrics: Arc<TaskMetrics>,
     out: TaskOutput<O>,
@@ -136,7 +140,7 @@ impl<O: Batch> Shared<O> {
     }
 
     /// Tells the JobManager. A JobManager that is gone cancels the task through its mailbox.
-    fn tell(&self, event: TaskEvent) {
+    fn tell(&self, event: JobEvent) {
         let _ = self.events.send(event);
     }
 
@@ -164,6 +168,15 @@ impl<O: Batch> Shared<O> {
         Ok(())
     }
 
+    /// Small batches are sent in time also by a task that never waits.
+    fn flush_if_due(&mut self) -> OperatorResult<()> {
+        if self.out.flush_deadline().is_some_and(|at| at <= Instant::now()) {
+            self.out.flush()
+        } else {
+            Ok(())
+        }
+    }
+
     fn forward_watermark(&mut self, watermark: Timestamp) -> OperatorResult<()> {
         if watermark > self.out_watermark {
             self.out_watermark = watermark;
@@ -185,7 +198,7 @@ impl<O: Batch> Shared<O> {
 
     fn pass_barrier(&mut self, barrier: Barrier, state: Vec<(String, SnapshotFn)>) -> OperatorResult<()> {
         self.out.broadcast(&Element::Barrier(barrier))?;
-        self.tell(TaskEvent::Snapshot { task: self.id, checkpoint: barrier.checkpoint, state });
+        self.tell(JobEvent::Snapshot { task: self.id, checkpoint: barrier.checkpoint, state });
         Ok(())
     }
 }
@@ -282,7 +295,7 @@ impl<I: Batch, O: Batch> OperatorTask<I, O> {
             shared.chain.finish(&mut shared.out)?;
         }
         shared.out.broadcast(&Element::End)?;
-        shared.tell(TaskEvent::Finished(shared.id));
+        shared.tell(JobEvent::Finished(shared.id));
         self.finished = true;
         Ok(())
     }
@@ -301,6 +314,7 @@ impl<I: Batch, O: Batch> TaskBody for OperatorTask<I, O> {
             if !self.finished {
                 self.on_timers()?;
             }
+            self.shared.flush_if_due()?;
             let shared = &mut self.shared;
             match self.gate.next() {
                 GateEvent::Batch { input, batch } => {
@@ -483,7 +497,7 @@ impl<B: Batch> SourceTask<B> {
             shared.chain.finish(&mut shared.out)?;
         }
         shared.out.broadcast(&Element::End)?;
-        shared.tell(TaskEvent::Finished(shared.id));
+        shared.tell(JobEvent::Finished(shared.id));
         self.finished = true;
         Ok(())
     }
@@ -504,9 +518,7 @@ impl<B: Batch> TaskBody for SourceTask<B> {
                 continue;
             }
             self.shared.on_chain_timers()?;
-            if self.shared.out.flush_deadline().is_some_and(|at| at <= Instant::now()) {
-                self.shared.out.flush()?;
-            }
+            self.shared.flush_if_due()?;
             match self.reader.poll(self.shared.clock.now_ms())? {
                 Poll::Batch { split, batch } => self.on_batch(&split, batch)?,
                 Poll::SplitEnd(split) => self.splits.retain(|(id, _)| *id != split),
@@ -515,7 +527,7 @@ impl<B: Batch> TaskBody for SourceTask<B> {
                 Poll::NeedSplit => {
                     if !self.requested {
                         self.requested = true;
-                        self.shared.tell(TaskEvent::RequestSplit(self.shared.id));
+                        self.shared.tell(JobEvent::RequestSplit(self.shared.id));
                     }
                     self.wait(None)?;
                 }

@@ -1,0 +1,333 @@
+//! Checkpoints in an object store: `<lineage>/chk-<id>/{state,_metadata}`, and the pointer `<lineage>/_latest`.
+
+use std::sync::Arc;
+
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::manifest::{Manifest, StateEntry, VERSION, decode_frames, encode_frames};
+use crate::element::CheckpointId;
+use crate::error::Error;
+use crate::fault;
+use crate::state::{SnapshotFn, StateSegment, StateWriter};
+
+const MANIFEST: &str = "_metadata";
+const POINTER: &str = "_latest";
+
+/// Which checkpoints of a lineage are complete, the latest last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    /// Format version, 1.
+    pub v: u32,
+    /// Complete and retained, in ascending order.
+    pub retained: Vec<CheckpointId>,
+}
+
+/// Where the pointer to the latest checkpoint is kept. `publish` makes a checkpoint count.
+pub trait CheckpointStore: Send + Sync {
+    /// The pointer, if a checkpoint was ever completed.
+    ///
+    /// # Errors
+    /// When it cannot be read; an unreadable pointer is not the same as none.
+    fn load(&self) -> Result<Option<Pointer>, String>;
+
+    /// Replaces the pointer, durably.
+    ///
+    /// # Errors
+    /// When it is not known to be replaced.
+    fn publish(&self, pointer: &Pointer) -> Result<(), String>;
+}
+
+/// The state to restore a job from.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// What the checkpoint consists of.
+    pub manifest: Manifest,
+    /// Its state.
+    pub segments: Arc<Vec<StateSegment>>,
+}
+
+/// The checkpoints of one lineage.
+pub struct CheckpointStorage {
+    store: Arc<dyn ObjectStore>,
+    runtime: tokio::runtime::Runtime,
+    /// For messages.
+    location: String,
+    lineage: String,
+    /// Whether what is written here outlives the process.
+    durable: bool,
+}
+
+/// A checkpoint to be written.
+pub(crate) struct WriteRequest {
+    /// `states` is filled in by the write.
+    pub(crate) manifest: Manifest,
+    pub(crate) snapshots: Vec<(String, SnapshotFn)>,
+}
+
+impl CheckpointStorage {
+    /// Checkpoints in a local directory, which is created.
+    ///
+    /// # Errors
+    /// When the directory cannot be created or is not writable.
+    pub fn directory(directory: &std::path::Path, lineage: &str) -> Result<Self, Error> {
+        let location = directory.join(lineage).display().to_string();
+        let fail = |reason: String| Error::InvalidJob(format!("checkpoint directory {location}: {reason}"));
+        std::fs::create_dir_all(directory).map_err(|e| fail(e.to_string()))?;
+        let store = LocalFileSystem::new_with_prefix(directory).map_err(|e| fail(e.to_string()))?;
+        let store = Arc::new(store.with_fsync(true).with_automatic_cleanup(true));
+        Self::new(store, location, lineage, true)
+    }
+
+    /// Checkpoints that live as long as the process: enough to restart a task, not to restart the process.
+    ///
+    /// # Errors
+    /// When the I/O runtime cannot be started.
+    pub fn in_memory(lineage: &str) -> Result<Self, Error> {
+        Self::new(Arc::new(InMemory::new()), "memory".into(), lineage, false)
+    }
+
+    fn new(
+        store: Arc<dyn ObjectStore>,
+        location: String,
+        lineage: &str,
+        durable: bool,
+    ) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .map_err(|e| Error::InvalidJob(format!("the checkpoint writer cannot start: {e}")))?;
+        Ok(Self { store, runtime, location, lineage: lineage.to_owned(), durable })
+    }
+
+    /// Whether checkpoints outlive the process.
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    fn path(&self, name: &str) -> Path {
+        Path::from(format!("{}/{name}", self.lineage))
+    }
+
+    fn read_error(&self, object: &str, reason: impl std::fmt::Display) -> Error {
+        Error::CheckpointRead { location: format!("{}/{object}", self.location), reason: reason.to_string() }
+    }
+
+    /// Writes state, then manifest. Returns the size of both in bytes.
+    pub(crate) fn write(&self, request: WriteRequest) -> Result<u64, Error> {
+        let mut manifest = request.manifest;
+        let checkpoint = manifest.checkpoint;
+        let fail =
+            |reason: String| Error::CheckpointWrite { checkpoint, location: self.location.clone(), reason };
+        let object = format!("chk-{checkpoint}/state");
+        let mut offset = 0u64;
+        self.runtime.block_on(async {
+            let upload =
+                self.store.put_multipart(&self.path(&object)).await.map_err(|e| fail(e.to_string()))?;
+            let mut upload = WriteMultipart::new(upload);
+            for (uid, snapshot) in request.snapshots {
+                let mut writer = StateWriter::new(uid);
+                snapshot(&mut writer).map_err(|e| fail(e.to_string()))?;
+                for segment in writer.into_segments() {
+                    let bytes = encode_frames(&segment).map_err(fail)?;
+                    let groups = segment.frames.iter().map(|(key_group, _)| *key_group);
+                    manifest.states.push(StateEntry {
+                        key_groups: (groups.clone().min().unwrap_or(0), groups.max().unwrap_or(0)),
+                        object: object.clone(),
+                        offset,
+                        length: bytes.len() as u64,
+                        crc32: crc32fast::hash(&bytes),
+                        uid: segment.uid,
+                        name: segment.name,
+                        kind: segment.kind,
+                        fingerprint: segment.fingerprint,
+                    });
+                    offset += bytes.len() as u64;
+                    upload.put(bytes.into());
+                    upload.wait_for_capacity(1).await.map_err(|e| fail(e.to_string()))?;
+                }
+            }
+            upload.finish().await.map_err(|e| fail(e.to_string()))?;
+            fault::point("state-written");
+            let text = manifest.encode().map_err(fail)?;
+            offset += text.len() as u64;
+            let path = self.path(&format!("chk-{checkpoint}/{MANIFEST}"));
+            self.store
+                .put(&path, PutPayload::from(text.into_bytes()))
+                .await
+                .map_err(|e| fail(e.to_string()))?;
+            fault::point("manifest-written");
+            Ok(offset)
+        })
+    }
+
+    /// Reads a checkpoint back, checking every checksum.
+    ///
+    /// # Errors
+    /// When any part of it is missing or damaged.
+    pub fn read(&self, checkpoint: CheckpointId) -> Result<Restored, Error> {
+        let name = format!("chk-{checkpoint}/{MANIFEST}");
+        let text = self.get(&name)?.ok_or_else(|| {
+            self.read_error(
+                &name,
+                "there is no such checkpoint; name one that completed, or start without it",
+            )
+        })?;
+        let text = std::str::from_utf8(&text).map_err(|e| self.read_error(&name, e))?;
+        let manifest = Manifest::decode(text).map_err(|reason| self.read_error(&name, reason))?;
+        let mut objects: std::collections::BTreeMap<&str, Vec<u8>> = std::collections::BTreeMap::new();
+        let mut segments = Vec::new();
+        for entry in &manifest.states {
+            if !objects.contains_key(entry.object.as_str()) {
+                let bytes = self.get(&entry.object)?.ok_or_else(|| {
+                    self.read_error(&entry.object, "the file is missing, the manifest names it")
+                })?;
+                objects.insert(&entry.object, bytes);
+            }
+            segments.push(self.segment(entry, &objects[entry.object.as_str()])?);
+        }
+        Ok(Restored { manifest, segments: Arc::new(segments) })
+    }
+
+    fn segment(&self, entry: &StateEntry, object: &[u8]) -> Result<StateSegment, Error> {
+        let fail = |reason: String| {
+            let what = format!("state `{}` of operator {}", entry.name, entry.uid);
+            let advice = "restore another checkpoint by naming it, if output since then may repeat";
+            self.read_error(&entry.object, format!("{what}: {reason}; {advice}"))
+        };
+        let end = entry.offset.checked_add(entry.length);
+        let range =
+            end.and_then(|end| object.get(usize::try_from(entry.offset).ok()?..usize::try_from(end).ok()?));
+        let Some(bytes) = range else {
+            return Err(fail(format!(
+                "the file is truncated: it has {} bytes, the state is at {} with {} bytes",
+                object.len(),
+                entry.offset,
+                entry.length
+            )));
+        };
+        let crc = crc32fast::hash(bytes);
+        if crc != entry.crc32 {
+            return Err(fail(format!("its checksum is {crc:08x}, the manifest says {:08x}", entry.crc32)));
+        }
+        Ok(StateSegment {
+            uid: entry.uid.clone(),
+            name: entry.name.clone(),
+            kind: entry.kind,
+            fingerprint: entry.fingerprint.clone(),
+            frames: decode_frames(bytes).map_err(fail)?,
+        })
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.runtime.block_on(async {
+            match self.store.get(&self.path(name)).await {
+                Ok(found) => Ok(Some(found.bytes().await.map_err(|e| self.read_error(name, e))?.into())),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(e) => Err(self.read_error(name, e)),
+            }
+        })
+    }
+
+    /// Removes a checkpoint that no pointer names any more. What cannot be removed stays as garbage.
+    pub(crate) fn delete(&self, checkpoint: CheckpointId) {
+        self.runtime.block_on(async {
+            for name in [MANIFEST, "state"] {
+                let path = self.path(&format!("chk-{checkpoint}/{name}"));
+                match self.store.delete(&path).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(e) => tracing::warn!(checkpoint, "cannot delete the old checkpoint's {name}: {e}"),
+                }
+            }
+        });
+    }
+}
+
+/// The pointer as a file beside the checkpoints.
+impl CheckpointStore for CheckpointStorage {
+    fn load(&self) -> Result<Option<Pointer>, String> {
+        let Some(bytes) = self.get(POINTER).map_err(|e| e.to_string())? else { return Ok(None) };
+        let pointer: Pointer = serde_json::from_slice(&bytes).map_err(|e| {
+            format!("{}/{POINTER} is damaged ({e}); name a checkpoint directory instead", self.location)
+        })?;
+        if pointer.v != VERSION {
+            return Err(format!(
+                "{}/{POINTER} has version {}; this build reads {VERSION}",
+                self.location, pointer.v
+            ));
+        }
+        Ok(Some(pointer))
+    }
+
+    fn publish(&self, pointer: &Pointer) -> Result<(), String> {
+        let text = serde_json::to_vec(pointer).map_err(|e| e.to_string())?;
+        let path = self.path(POINTER);
+        let put = self.store.put(&path, PutPayload::from(text));
+        self.runtime.block_on(put).map_err(|e| format!("{}/{POINTER}: {e}", self.location))?;
+        fault::point("pointer-written");
+        Ok(())
+    }
+}
+
+/// What the user named to restore from: directory, lineage and checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The checkpoint directory (`execution.checkpointing.dir`).
+    pub directory: std::path::PathBuf,
+    /// The lineage within it.
+    pub lineage: String,
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+}
+
+/// Finds the checkpoint that `path` names: a `chk-<n>` directory, its `_metadata`, the directory of a lineage (its
+/// latest), or a checkpoint directory with one lineage in it.
+///
+/// # Errors
+/// When there is none, or more than one could be meant.
+pub fn locate(path: &std::path::Path) -> Result<Location, Error> {
+    let fail = |reason: String| Error::CheckpointRead { location: path.display().to_string(), reason };
+    let path = if path.file_name().is_some_and(|name| name == MANIFEST) {
+        path.parent().unwrap_or(path)
+    } else {
+        path
+    };
+    if !path.is_dir() {
+        return Err(fail("there is no such directory".into()));
+    }
+    let path = path.canonicalize().map_err(|e| fail(e.to_string()))?;
+    let name =
+        |p: &std::path::Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let parent = |p: &std::path::Path| p.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    if let Some(id) = name(&path).strip_prefix("chk-") {
+        let checkpoint = id.parse().map_err(|_| fail(format!("`{id}` is not a checkpoint's number")))?;
+        let lineage = parent(&path);
+        return Ok(Location { directory: parent(&lineage), lineage: name(&lineage), checkpoint });
+    }
+    let lineage_directory = if path.join(POINTER).is_file() {
+        path
+    } else {
+        let entries = std::fs::read_dir(&path).map_err(|e| fail(e.to_string()))?;
+        let lineages: Vec<_> =
+            entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join(POINTER).is_file()).collect();
+        match lineages.as_slice() {
+            [] => return Err(fail("no completed checkpoint is in it".into())),
+            [only] => only.clone(),
+            many => {
+                return Err(fail(format!(
+                    "it holds checkpoints of {} runs; name one of its directories",
+                    many.len()
+                )));
+            }
+        }
+    };
+    let (directory, lineage) = (parent(&lineage_directory), name(&lineage_directory));
+    let pointer = CheckpointStorage::directory(&directory, &lineage)?.load().map_err(fail)?;
+    let checkpoint = pointer
+        .and_then(|p| p.retained.last().copied())
+        .ok_or_else(|| fail("no completed checkpoint is in it".into()))?;
+    Ok(Location { directory, lineage, checkpoint })
+}

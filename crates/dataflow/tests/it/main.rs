@@ -1,0 +1,2 @@
+//! Whole jobs on the runtime.
+mod exactly_once;
