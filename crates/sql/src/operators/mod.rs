@@ -6,10 +6,15 @@
 //! A changelog carries its row kinds in a last column named [`ROW_KIND`] (`Int8`: 0 `+I`, 1 `-U`, 2 `+U`, 3 `-D`, as in
 //! Flink's `RowKind`); an insert-only stream has no such column. Indices never count it.
 
+pub mod calc;
 #[doc(hidden)]
 pub mod harness;
+pub mod join;
 pub mod keys;
+pub mod sink_kinds;
 pub mod spec;
+pub mod unnest;
+pub mod window_rank;
 
 /// Name of the row-kind column.
 pub const ROW_KIND: &str = "$row_kind";

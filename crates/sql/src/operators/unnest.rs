@@ -1,0 +1,1 @@
+//! UNNEST: a row per element of an array, map or multiset.

@@ -1,0 +1,1 @@
+//! Window Top-N: the first rows per window and partition, emitted when the window closes.
