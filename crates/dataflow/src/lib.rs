@@ -5,7 +5,7 @@
 //! - [`operator`], [`source`], [`sink`]: the three things a user of the runtime writes
 //! - [`key_group`]: how a key finds its subtask, today and after a rescale
 //! - [`graph`]: tasks and exchanges; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
-//! - [`state`]: what an operator hands to a checkpoint and gets back from one
+//! - [`keyed_state`], [`timers`]: the heap backend, by key group; [`state`]: what an operator hands to a checkpoint and gets back from one
 mod arrow_batch;
 pub mod batch;
 mod chain;
@@ -19,6 +19,7 @@ mod gate;
 pub mod graph;
 pub mod job;
 pub mod key_group;
+pub mod keyed_state;
 mod mailbox;
 pub mod metrics;
 pub mod operator;
@@ -28,5 +29,6 @@ pub mod source;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod timers;
 
 pub use error::{Error, OperatorError, OperatorResult};
