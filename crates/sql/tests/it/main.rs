@@ -1,0 +1,3 @@
+mod calc;
+mod join_support;
+mod rank;
