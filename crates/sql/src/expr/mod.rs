@@ -1,6 +1,27 @@
 //! Scalar expressions: the bound tree that the planner looks into ([`ScalarExpr`]), and what evaluates it on a batch
 //! ([`Expr`]).
 
+mod cast;
+mod cast_text;
+mod decimal;
+mod eval;
+pub mod functions;
+mod infer;
+mod literal;
+mod operators;
+mod temporal;
+mod tree;
+pub mod types;
+
+pub use self::eval::{EvalContext, compile};
+pub use self::infer::{FUNCTIONS, FunctionError, call, cast};
+pub use self::literal::{
+    literal, literal_bigint, literal_boolean, literal_int, literal_interval_day_time,
+    literal_interval_year_month, literal_null, literal_string,
+};
+pub use self::tree::{and_all, conjuncts, fold};
+pub use self::types::common_type;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,3 +107,6 @@ pub type ExprRef = Arc<dyn Expr>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EvalError(pub String);
+
+#[cfg(test)]
+mod tests;
