@@ -266,6 +266,15 @@ fn arithmetic(name: &str, args: Vec<ScalarExpr>, nullable: bool) -> Result<Scala
     if intervals && a == b && matches!(name, "+" | "-") {
         return Ok(built(operator(name), args, DataType { kind: a, nullable }));
     }
+    let interval = |k: &TypeKind| matches!(k, TypeKind::IntervalDayTime | TypeKind::IntervalYearMonth);
+    let stamp =
+        |k: &TypeKind| matches!(k, TypeKind::Date | TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_));
+    if stamp(&a) && interval(&b) && matches!(name, "+" | "-") {
+        return Ok(built(operator(name), args, DataType { kind: a, nullable }));
+    }
+    if interval(&a) && stamp(&b) && name == "+" {
+        return Ok(built("+", args.into_iter().rev().collect(), DataType { kind: b, nullable }));
+    }
     let a = if a == TypeKind::Null { b.clone() } else { a };
     let b = if b == TypeKind::Null { a.clone() } else { b };
     if !is_numeric(&a) || !is_numeric(&b) {

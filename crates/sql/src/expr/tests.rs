@@ -69,3 +69,15 @@ fn a_branch_that_is_not_taken_cannot_fail() {
     let and = call("AND", vec![literal_boolean(false), test]).unwrap();
     assert_eq!(run(&and), "BOOLEAN NOT NULL => FALSE");
 }
+
+#[test]
+fn timestamps_move_by_intervals() {
+    let add = |name, kind, text, by| run(&call(name, vec![of(kind, text), by]).unwrap());
+    let month = literal_interval_year_month(1);
+    let at = "2024-01-31 10:00:00.123";
+    assert_eq!(add("+", TypeKind::Date, "2024-01-31", month.clone()), "DATE NOT NULL => 2024-02-29");
+    let minus = add("-", TypeKind::Timestamp(0), "2024-03-31 10:00:00", month);
+    assert_eq!(minus, "TIMESTAMP(0) NOT NULL => 2024-02-29 10:00:00");
+    let plus = add("+", TypeKind::Timestamp(3), at, literal_interval_day_time(93_784_500));
+    assert_eq!(plus, "TIMESTAMP(3) NOT NULL => 2024-02-01 12:03:04.623");
+}
