@@ -6,6 +6,7 @@
 //! A changelog carries its row kinds in a last column named [`ROW_KIND`] (`Int8`: 0 `+I`, 1 `-U`, 2 `+U`, 3 `-D`, as in
 //! Flink's `RowKind`); an insert-only stream has no such column. Indices never count it.
 
+pub mod aggregate;
 pub mod calc;
 #[doc(hidden)]
 pub mod harness;
