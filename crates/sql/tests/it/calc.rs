@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{Array, Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch};
 use streamkeeper_connectors::schema::DataType;
 use streamkeeper_sql::expr::{ColumnarValue, EvalError, Expr, ExprRef};
 use streamkeeper_sql::operators::calc::Calc;

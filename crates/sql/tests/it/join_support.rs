@@ -1,7 +1,7 @@
 //! What the tests of joins and ranks share: expressions made by hand, a seeded generator, and an operator that runs at
 //! several subtasks with its input partitioned by key.
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::Int64Type;
 use streamkeeper_connectors::schema::{DataType, Field, TypeKind};
@@ -134,6 +134,10 @@ impl<F: Fn() -> O, O: Operator<RecordBatch, RecordBatch> + 'static> Cluster<F> {
             .map(|i| Harness::restore((self.make)(), &segments, i, parallelism).unwrap())
             .collect();
         emitted
+    }
+
+    pub(crate) fn take_batches(&mut self) -> Vec<RecordBatch> {
+        self.subtasks.iter_mut().flat_map(Harness::take_batches).collect()
     }
 
     pub(crate) fn take(&mut self) -> Vec<String> {
