@@ -4,3 +4,4 @@ mod calc;
 mod join_interval;
 mod join_support;
 mod rank;
+mod parser;
