@@ -362,7 +362,12 @@ impl Expr for CaseExpr {
             let mut result = last.eval(batch)?.into_array(rows)?;
             for pair in branches.chunks_exact(2).rev() {
                 let when = pair[0].eval(batch)?.into_array(rows)?;
-                let when = arrow::compute::prep_null_mask_filter(when.as_boolean());
+                let when = when.as_boolean();
+                let when = if when.null_count() > 0 {
+                    arrow::compute::prep_null_mask_filter(when)
+                } else {
+                    when.clone()
+                };
                 result = zip(&when, &pair[1].eval(batch)?.into_array(rows)?, &result)?;
             }
             return Ok(ColumnarValue::Array(result));

@@ -7,7 +7,7 @@ use streamkeeper_connectors::schema::{DataType, MAX_LENGTH, TypeKind};
 use super::types::{
     common_type, decimal_result, exact_digits, is_approximate, is_integer, is_numeric, is_string,
 };
-use super::{ScalarExpr, cast::can_cast, functions, literal_null};
+use super::{ScalarExpr, cast::can_cast, literal_null};
 
 /// Why a call cannot be built; the caller knows the place in the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum FunctionError {
     },
 }
 
-pub(super) fn wrong_types(function: &str, args: &[ScalarExpr]) -> FunctionError {
+fn wrong_types(function: &str, args: &[ScalarExpr]) -> FunctionError {
     let types: Vec<_> = args.iter().map(|a| format!("<{}>", a.data_type().kind)).collect();
     FunctionError::Types { function: function.into(), types: types.join(", ") }
 }
@@ -66,7 +66,7 @@ pub fn cast(input: ScalarExpr, data_type: DataType, try_cast: bool) -> Result<Sc
     Ok(ScalarExpr::Cast { input: Box::new(input), data_type, try_cast })
 }
 
-pub(super) fn coerce(input: ScalarExpr, kind: &TypeKind) -> Result<ScalarExpr, FunctionError> {
+fn coerce(input: ScalarExpr, kind: &TypeKind) -> Result<ScalarExpr, FunctionError> {
     let same = input.data_type().kind == *kind
         || (is_string(kind) && is_string(&input.data_type().kind))
         || input.data_type().to_arrow() == DataType::from(kind.clone()).to_arrow();
@@ -195,7 +195,6 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
             case(vec![equal, null, args.into_iter().next().expect("counted")])
         }
         "COALESCE" | "IFNULL" => coalesce(name, args),
-        _ if functions::string::FUNCTIONS.contains(&name) => functions::string::infer(name, args),
         other => {
             let types: Vec<_> = args.iter().map(|a| format!("<{}>", a.data_type().kind)).collect();
             Err(FunctionError::Unknown(format!("{other}({})", types.join(", "))))
@@ -203,7 +202,7 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
     }
 }
 
-pub(super) fn built(function: &'static str, args: Vec<ScalarExpr>, data_type: DataType) -> ScalarExpr {
+fn built(function: &'static str, args: Vec<ScalarExpr>, data_type: DataType) -> ScalarExpr {
     ScalarExpr::Call { function, args, data_type }
 }
 
@@ -236,21 +235,21 @@ fn operator(name: &str) -> &'static str {
     NAMES.iter().find(|n| **n == name).expect("every caller's name is in the table")
 }
 
-pub(super) fn strings(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
+fn strings(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
     if !args.iter().all(|a| is_string(&a.data_type().kind) || a.data_type().kind == TypeKind::Null) {
         return Err(wrong_types(name, &args));
     }
     args.into_iter().map(|a| coerce(a, &TypeKind::Varchar(MAX_LENGTH))).collect()
 }
 
-pub(super) fn booleans(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
+fn booleans(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
     if !args.iter().all(|a| matches!(a.data_type().kind, TypeKind::Boolean | TypeKind::Null)) {
         return Err(wrong_types(name, &args));
     }
     args.into_iter().map(|a| coerce(a, &TypeKind::Boolean)).collect()
 }
 
-pub(super) fn comparable(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
+fn comparable(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
     let (a, b) = (&args[0].data_type().kind, &args[1].data_type().kind);
     let date_and_time =
         (*a == TypeKind::Date) != (*b == TypeKind::Date) && *a != TypeKind::Null && *b != TypeKind::Null;

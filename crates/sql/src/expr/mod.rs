@@ -1,6 +1,7 @@
 //! Scalar expressions: the bound tree that the planner looks into ([`ScalarExpr`]), and what evaluates it on a batch
 //! ([`Expr`]).
 
+pub mod bind;
 mod cast;
 mod cast_text;
 mod decimal;

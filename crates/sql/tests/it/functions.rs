@@ -1,0 +1,81 @@
+//! Functions, operators and casts against Flink's own answers: `tests/cases/functions/*.case`, a line per expression:
+//! `expression => TYPE => text`, or `=> error: …`.
+//!
+//! What still differs from Flink is listed in `differences.txt`, with our answer: the list may only hold what differs, and
+//! all of it. `UPDATE_EXPECT=1` renews it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+use sqlparser::ast::Ident;
+use streamkeeper_connectors::schema::DataType;
+use streamkeeper_sql::error::SqlError;
+use streamkeeper_sql::expr::bind::{Scope, bind_expr};
+use streamkeeper_sql::expr::{ColumnarValue, EvalContext, ScalarExpr, cast, compile};
+use streamkeeper_sql::parser::parse_expression;
+
+struct NoColumns;
+
+impl Scope for NoColumns {
+    fn resolve(&self, parts: &[Ident]) -> Result<(ScalarExpr, usize), SqlError> {
+        Err(SqlError::validation(
+            format!("Column '{}' not found in any table", parts[0].value),
+            parts[0].span,
+        ))
+    }
+}
+
+/// `TYPE => text`, or `error: …`.
+fn answer(expression: &str, ctx: &EvalContext) -> String {
+    let evaluate = || -> Result<String, String> {
+        let ast = parse_expression(expression).map_err(|e| e.to_string())?;
+        let bound = bind_expr(&ast, &NoColumns, ctx).map_err(|e| e.to_string())?;
+        let data_type = bound.data_type().clone();
+        let text = cast(bound, DataType::string(), false).map_err(|e| e.to_string())?;
+        let compiled = compile(&text, ctx).map_err(|e| e.to_string())?;
+        let row = RecordBatchOptions::new().with_row_count(Some(1));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row)
+            .expect("one empty row");
+        let (ColumnarValue::Array(value) | ColumnarValue::Scalar(value)) =
+            compiled.eval(&batch).map_err(|e| e.to_string())?;
+        assert_eq!(value.len(), 1, "{expression}");
+        let text = if value.is_null(0) { "NULL" } else { value.as_string::<i32>().value(0) };
+        Ok(format!("{data_type} => {text}"))
+    };
+    evaluate().unwrap_or_else(|error| format!("error: {error}"))
+}
+
+/// Errors are compared by their being errors: the words are ours. NULL of a NOT NULL decimal that overflows prints as
+/// nothing in Flink.
+fn agrees(ours: &str, flink: &str) -> bool {
+    ours == flink
+        || (ours.starts_with("error:") && flink.starts_with("error:"))
+        || (flink.ends_with("=> ") && ours.ends_with("=> NULL"))
+}
+
+#[test]
+fn functions_answer_as_flink() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/functions");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&directory).expect("cases").map(|e| e.expect("readable").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "case"));
+    files.sort();
+    let ctx = EvalContext::new(chrono_tz::Tz::Europe__Berlin);
+    let (mut cases, mut differences) = (0, String::new());
+    for path in &files {
+        let text = std::fs::read_to_string(path).expect("text");
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+            let (expression, flink) = line.split_once(" => ").expect("expression => answer");
+            let ours = answer(expression, &ctx);
+            cases += 1;
+            if !agrees(&ours, flink) {
+                let _ = writeln!(differences, "{expression} => {flink}\n    ours: {ours}");
+            }
+        }
+    }
+    assert!(cases > 300, "only {cases} cases were found");
+    expect_test::expect_file![directory.join("differences.txt")].assert_eq(&differences);
+}
