@@ -1,3 +1,17 @@
 //! What a job reads from and writes to: connectors (filesystem, datagen, print, blackhole) and formats (csv, json,
 //! raw), and the types that describe their rows ([`schema`]).
+//!
+//! [`table`] is the door for a planner: it makes a source or a sink of a table's definition. Behind it stand the
+//! connectors, the formats, and the text forms of values that they share.
+mod blackhole;
+mod error;
+mod filesystem;
+mod formats;
+mod options;
+mod pace;
+mod print;
 pub mod schema;
+pub mod table;
+mod text;
+
+pub use error::ConnectorError;
