@@ -1,8 +1,10 @@
-//! The operators, run one at a time without a runtime.
+//! The parts of the crate from outside: operators one at a time without a runtime, statements, functions.
 
 mod calc;
 mod functions;
 mod join_interval;
+mod join_regular;
 mod join_support;
+mod join_window;
 mod parser;
 mod rank;
