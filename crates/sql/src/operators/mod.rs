@@ -11,10 +11,12 @@ pub mod calc;
 #[doc(hidden)]
 pub mod harness;
 pub mod join;
+pub(crate) mod keyed_rows;
 pub mod keys;
 pub mod sink_kinds;
 pub mod spec;
 pub mod unnest;
+pub mod window;
 pub mod window_rank;
 
 /// Name of the row-kind column.
