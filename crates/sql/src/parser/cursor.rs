@@ -186,23 +186,16 @@ impl Cursor {
         if self.take(&["WITH"]) { self.options() } else { Ok(Vec::new()) }
     }
 
-    /// `('key' = 'value', …)`. Of a key that is there twice Flink refuses the statement.
+    /// `('key' = 'value', …)`. Of a key that is there twice the last value counts, as in Flink.
     pub(crate) fn options(&mut self) -> Result<Options> {
         self.expect_token(&Token::LParen)?;
         let mut options: Options = Vec::new();
         if self.token(&Token::RParen) {
             return Ok(options);
         }
-        loop {
-            let span = self.span();
-            let (key, value) = self.key_value()?;
-            if options.iter().any(|(k, _)| *k == key) {
-                return Err(SqlError::parse(format!("the option '{key}' is given twice"), span));
-            }
+        for (key, value) in self.list(Self::key_value)? {
+            options.retain(|(k, _)| *k != key);
             options.push((key, value));
-            if !self.token(&Token::Comma) {
-                break;
-            }
         }
         self.expect_token(&Token::RParen)?;
         Ok(options)

@@ -1,5 +1,6 @@
 //! The parts of the crate from outside: operators one at a time without a runtime, statements, functions.
 
+mod catalog;
 mod calc;
 mod functions;
 mod join_interval;
