@@ -75,7 +75,8 @@ pub(crate) fn read_watermark(restored: &RestoredState) -> OperatorResult<Timesta
     let mut smallest = None;
     for (_, bytes) in restored.keyed(WATERMARK, WATERMARK_TYPE)? {
         let bytes = bytes.as_slice().try_into();
-        let bytes = bytes.map_err(|_| OperatorError::fatal("a watermark in the checkpoint has not 8 bytes"))?;
+        let bytes =
+            bytes.map_err(|_| OperatorError::fatal("a watermark in the checkpoint has not 8 bytes"))?;
         let watermark = Timestamp::from_le_bytes(bytes);
         smallest = Some(smallest.map_or(watermark, |s: Timestamp| s.min(watermark)));
     }

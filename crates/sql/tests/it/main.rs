@@ -9,3 +9,4 @@ mod join_support;
 mod join_window;
 mod parser;
 mod rank;
+mod window;

@@ -30,7 +30,9 @@ impl Slices {
         let (step_ms, size_ms, offset_ms, cumulate) = match kind {
             WindowKind::Tumble { size_ms, offset_ms } => (size_ms, size_ms, offset_ms, false),
             WindowKind::Hop { slide_ms, size_ms, offset_ms } => (slide_ms, size_ms, offset_ms, false),
-            WindowKind::Cumulate { step_ms, max_size_ms, offset_ms } => (step_ms, max_size_ms, offset_ms, true),
+            WindowKind::Cumulate { step_ms, max_size_ms, offset_ms } => {
+                (step_ms, max_size_ms, offset_ms, true)
+            }
             WindowKind::Session { .. } => {
                 return Err(OperatorError::fatal("session windows have no slices"));
             }
@@ -81,7 +83,9 @@ impl LocalClock {
         let zone = zone.filter(|zone| !matches!(*zone, "UTC" | "Z" | "GMT" | "Etc/UTC"));
         let parse = |zone: &str| {
             zone.parse().map_err(|_| {
-                OperatorError::fatal(format!("`{zone}` is no time zone; set table.local-time-zone to an IANA name"))
+                OperatorError::fatal(format!(
+                    "`{zone}` is no time zone; set table.local-time-zone to an IANA name"
+                ))
             })
         };
         Ok(Self { zone: zone.map(parse).transpose()? })

@@ -50,8 +50,7 @@ impl PaneKind {
             ..call.clone()
         });
         let calls = calls.collect::<Vec<_>>();
-        let key_types =
-            spec.keys.iter().map(|key| spec.input[*key].data_type.to_arrow()).collect::<Vec<_>>();
+        let key_types = spec.keys.iter().map(|key| spec.input[*key].data_type.to_arrow()).collect::<Vec<_>>();
         let mut state = ["$kind", "$a", "$b"].map(|n| ArrowField::new(n, ArrowType::Int64, true)).to_vec();
         let names = (0..).map(|i| format!("$key{i}"));
         state.extend(names.zip(&key_types).map(|(name, t)| ArrowField::new(name, t.clone(), true)));
@@ -72,7 +71,10 @@ impl PaneKind {
 
     /// An empty pane.
     pub(crate) fn pane(&self) -> OperatorResult<Pane> {
-        Ok(Pane { table: GroupTable::new(&self.key_types)?, aggregates: Aggregates::new(&self.calls, false)? })
+        Ok(Pane {
+            table: GroupTable::new(&self.key_types)?,
+            aggregates: Aggregates::new(&self.calls, false)?,
+        })
     }
 
     /// The accumulators alone.
@@ -192,8 +194,7 @@ impl Pane {
     /// The pane as rows of state, named by three numbers.
     pub(crate) fn state(&self, kind: &PaneKind, name: [i64; 3]) -> OperatorResult<RecordBatch> {
         let ids = self.table.ids();
-        let mut columns =
-            name.map(|n| Arc::new(Int64Array::from(vec![n; ids.len()])) as ArrayRef).to_vec();
+        let mut columns = name.map(|n| Arc::new(Int64Array::from(vec![n; ids.len()])) as ArrayRef).to_vec();
         columns.extend(self.table.key_columns(&ids)?);
         columns.extend(self.aggregates.state(&ids)?);
         Ok(RecordBatch::try_new(kind.state.clone(), columns)?)

@@ -127,7 +127,8 @@ pub(super) fn resolve(slots: &mut [u32], merged: &[(u32, u32)]) {
     if merged.is_empty() {
         return;
     }
-    let mut into = merged.iter().copied().collect::<hashbrown::HashMap<u32, u32, foldhash::fast::RandomState>>();
+    let mut into =
+        merged.iter().copied().collect::<hashbrown::HashMap<u32, u32, foldhash::fast::RandomState>>();
     for (from, to) in merged.iter().rev() {
         let last = into.get(to).copied().unwrap_or(*to);
         into.insert(*from, last);
@@ -259,7 +260,8 @@ impl Sessions {
     ) -> OperatorResult<()> {
         self.watermark = self.watermark.max(watermark);
         loop {
-            let (mut keys, mut slots, mut starts, mut ends, mut gone) = (vec![], vec![], vec![], vec![], vec![]);
+            let (mut keys, mut slots, mut starts, mut ends, mut gone) =
+                (vec![], vec![], vec![], vec![], vec![]);
             while keys.len() < OUTPUT_ROWS
                 && let Some((key, session, last)) =
                     self.open.pop_due(|end| self.clock.fires_at(end) <= watermark)

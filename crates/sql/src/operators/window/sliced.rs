@@ -90,7 +90,9 @@ impl Sliced {
                     &mut self.running.entry(a).or_insert_with(|| (b, empty)).1
                 }
                 SLICE | WINDOW => pane_of(&mut self.panes, &self.kind, (a, b))?,
-                other => return Err(OperatorError::fatal(format!("a pane of unknown kind {other} in the state"))),
+                other => {
+                    return Err(OperatorError::fatal(format!("a pane of unknown kind {other} in the state")));
+                }
             };
             pane.merge_rows(&keys, &state, part.num_rows())?;
             start = end;
@@ -140,8 +142,10 @@ impl Sliced {
             }
             Assigner::Attached => {
                 let column = |array: &ArrayRef| {
-                    let values = if array.null_count() > 0 { None } else { widen(array).map(|v| v.into_owned()) };
-                    values.ok_or_else(|| OperatorError::fatal("a window column must hold a time in every row"))
+                    let values =
+                        if array.null_count() > 0 { None } else { widen(array).map(|v| v.into_owned()) };
+                    values
+                        .ok_or_else(|| OperatorError::fatal("a window column must hold a time in every row"))
                 };
                 let (starts, ends) = (column(batch.column(0))?, column(batch.column(1))?);
                 ends.into_iter().zip(starts).collect()
@@ -213,7 +217,11 @@ impl Sliced {
         Ok(())
     }
 
-    fn fire_attached(&mut self, watermark: Timestamp, out: &mut dyn Output<RecordBatch>) -> OperatorResult<()> {
+    fn fire_attached(
+        &mut self,
+        watermark: Timestamp,
+        out: &mut dyn Output<RecordBatch>,
+    ) -> OperatorResult<()> {
         while let Some(entry) = self.panes.first_entry() {
             let (end, start) = *entry.key();
             if end - 1 > watermark {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch, is_not_null, take_record_batch};
+use arrow::compute::{
+    concat_batches, filter_record_batch, interleave_record_batch, is_not_null, take_record_batch,
+};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Int64Type, Schema, SchemaRef};
 use streamkeeper_connectors::schema::to_arrow_schema;
 use streamkeeper_dataflow::element::CheckpointId;
@@ -132,7 +134,8 @@ impl Operator<RecordBatch, RecordBatch> for WindowTableFunction {
             let count = (last - first) / slices.step_ms;
             for i in 0..=count {
                 // Flink's order: the latest sliding window first, the shortest cumulating one first.
-                let end = if slices.cumulate { first + i * slices.step_ms } else { last - i * slices.step_ms };
+                let end =
+                    if slices.cumulate { first + i * slices.step_ms } else { last - i * slices.step_ms };
                 rows.push(row);
                 starts.push(slices.window_start(end));
                 ends.push(end);
@@ -200,7 +203,13 @@ impl SessionRows {
         Ok(session)
     }
 
-    fn add(&mut self, batch: &RecordBatch, times: &[i64], clock: LocalClock, keys: &[usize]) -> OperatorResult<()> {
+    fn add(
+        &mut self,
+        batch: &RecordBatch,
+        times: &[i64],
+        clock: LocalClock,
+        keys: &[usize],
+    ) -> OperatorResult<()> {
         let ends = times.iter().map(|time| time.saturating_add(self.gap_ms)).collect::<Vec<_>>();
         let watermark = self.watermark;
         self.put(batch, times, &ends, |end| clock.fires_at(end) <= watermark, keys)
@@ -291,7 +300,8 @@ impl SessionRows {
                 ends.push(session.end);
             }
         }
-        let (buffer, state, fingerprint) = (self.buffer.clone(), self.state.clone(), self.fingerprint.clone());
+        let (buffer, state, fingerprint) =
+            (self.buffer.clone(), self.state.clone(), self.fingerprint.clone());
         let (keys, context, watermark) = (keys.to_vec(), self.context.clone(), self.watermark);
         Ok(Box::new(move |writer| {
             if !rows.is_empty() {
