@@ -2,6 +2,8 @@
 
 mod catalog;
 mod calc;
+mod calc_sink_kinds;
+mod calc_unnest;
 mod functions;
 mod join_interval;
 mod join_regular;
