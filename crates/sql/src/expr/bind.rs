@@ -317,7 +317,7 @@ impl Binder<'_> {
 }
 
 fn is_niladic(name: &str) -> bool {
-    ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"]
+    ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "PI"]
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -4,6 +4,7 @@
 //! right side of AND and OR).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray, UInt32Array,
@@ -76,6 +77,8 @@ pub(crate) struct Args<'a> {
     pub(crate) data_type: &'a DataType,
     pub(crate) ctx: &'a EvalContext,
     pub(crate) rows: usize,
+    /// What this call keeps from batch to batch; 0 at first.
+    pub(crate) memory: &'a AtomicU64,
 }
 
 /// One argument: `get(row)` whatever its shape.
@@ -193,6 +196,7 @@ pub fn compile(expr: &ScalarExpr, ctx: &EvalContext) -> Result<ExprRef, Function
                         args: compiled,
                         data_type,
                         ctx: ctx.clone(),
+                        memory: AtomicU64::new(0),
                     })
                 }
             }
@@ -275,6 +279,7 @@ struct CallExpr {
     types: Vec<DataType>,
     data_type: DataType,
     ctx: EvalContext,
+    memory: AtomicU64,
 }
 
 impl std::fmt::Debug for CallExpr {
@@ -291,8 +296,8 @@ impl Expr for CallExpr {
         let values = self.args.iter().map(|arg| arg.eval(batch)).collect::<Result<Vec<_>, _>>()?;
         let scalar = !self.per_row && values.iter().all(|v| matches!(v, ColumnarValue::Scalar(_)));
         let rows = if scalar { 1 } else { batch.num_rows() };
-        let (types, data_type, ctx) = (&self.types, &self.data_type, &self.ctx);
-        let result = (self.kernel)(&Args { values: &values, types, data_type, ctx, rows })
+        let (types, data_type, ctx, memory) = (&self.types, &self.data_type, &self.ctx, &self.memory);
+        let result = (self.kernel)(&Args { values: &values, types, data_type, ctx, rows, memory })
             .map_err(|e| EvalError(format!("{}: {}", self.name, e.0)))?;
         Ok(if scalar { ColumnarValue::Scalar(result) } else { ColumnarValue::Array(result) })
     }

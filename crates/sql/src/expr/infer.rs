@@ -4,6 +4,7 @@
 
 use streamkeeper_connectors::schema::{DataType, MAX_LENGTH, TypeKind};
 
+use super::functions::{find, math};
 use super::types::{
     common_type, decimal_result, exact_digits, is_approximate, is_integer, is_numeric, is_string,
 };
@@ -45,7 +46,7 @@ pub enum FunctionError {
     },
 }
 
-fn wrong_types(function: &str, args: &[ScalarExpr]) -> FunctionError {
+pub(super) fn wrong_types(function: &str, args: &[ScalarExpr]) -> FunctionError {
     let types: Vec<_> = args.iter().map(|a| format!("<{}>", a.data_type().kind)).collect();
     FunctionError::Types { function: function.into(), types: types.join(", ") }
 }
@@ -66,7 +67,7 @@ pub fn cast(input: ScalarExpr, data_type: DataType, try_cast: bool) -> Result<Sc
     Ok(ScalarExpr::Cast { input: Box::new(input), data_type, try_cast })
 }
 
-fn coerce(input: ScalarExpr, kind: &TypeKind) -> Result<ScalarExpr, FunctionError> {
+pub(super) fn coerce(input: ScalarExpr, kind: &TypeKind) -> Result<ScalarExpr, FunctionError> {
     let same = input.data_type().kind == *kind
         || (is_string(kind) && is_string(&input.data_type().kind))
         || input.data_type().to_arrow() == DataType::from(kind.clone()).to_arrow();
@@ -195,6 +196,9 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
             case(vec![equal, null, args.into_iter().next().expect("counted")])
         }
         "COALESCE" | "IFNULL" => coalesce(name, args),
+        // Numbers.
+        "CEILING" => call("CEIL", args),
+        number if let Some((name, _)) = find(math::FUNCTIONS, number) => math::infer(name, args),
         other => {
             let types: Vec<_> = args.iter().map(|a| format!("<{}>", a.data_type().kind)).collect();
             Err(FunctionError::Unknown(format!("{other}({})", types.join(", "))))
@@ -202,7 +206,21 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
     }
 }
 
-fn built(function: &'static str, args: Vec<ScalarExpr>, data_type: DataType) -> ScalarExpr {
+/// Checks the number of arguments.
+pub(super) fn arity(name: &str, args: &[ScalarExpr], least: usize, most: usize) -> Result<(), FunctionError> {
+    let got = args.len();
+    if (least..=most).contains(&got) {
+        return Ok(());
+    }
+    let expected = match most {
+        usize::MAX => format!("{least} or more"),
+        _ if least == most => least.to_string(),
+        _ => format!("{least} to {most}"),
+    };
+    Err(FunctionError::Arguments { function: name.into(), expected, got })
+}
+
+pub(super) fn built(function: &'static str, args: Vec<ScalarExpr>, data_type: DataType) -> ScalarExpr {
     ScalarExpr::Call { function, args, data_type }
 }
 

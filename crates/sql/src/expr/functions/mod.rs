@@ -1,6 +1,8 @@
 //! Which function is evaluated by what. Invariant: a kernel gets arguments of exactly the types that
 //! [`call`](super::call) coerced them to.
 
+pub(crate) mod math;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, StringArray};
@@ -11,6 +13,11 @@ use super::operators;
 
 /// Evaluates one call on one batch.
 pub(crate) type Kernel = fn(&Args<'_>) -> Result<ArrayRef, EvalError>;
+
+/// Of a family's table, the entry of a name.
+pub(crate) fn find(table: &[(&'static str, Kernel)], name: &str) -> Option<(&'static str, Kernel)> {
+    table.iter().find(|(known, _)| *known == name).copied()
+}
 
 /// The evaluation of a function, and whether it is called for every row even of constant arguments.
 pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
@@ -40,6 +47,9 @@ pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
             let one = |i| Some(format!("{}{}", x.get(i)?, y.get(i)?));
             Ok(Arc::new((0..a.rows).map(one).collect::<StringArray>()))
         },
+        number if let Some((_, kernel)) = find(math::FUNCTIONS, number) => {
+            return Some((kernel, !is_deterministic_function(name)));
+        }
         _ => return None,
     };
     Some((kernel, false))
