@@ -8,6 +8,7 @@
 
 pub mod aggregate;
 pub mod calc;
+pub mod group_aggregate;
 #[doc(hidden)]
 pub mod harness;
 pub mod join;

@@ -1,9 +1,10 @@
 //! The parts of the crate from outside: operators one at a time without a runtime, statements, functions.
 
-mod catalog;
+mod aggregate;
 mod calc;
 mod calc_sink_kinds;
 mod calc_unnest;
+mod catalog;
 mod functions;
 mod join_interval;
 mod join_regular;

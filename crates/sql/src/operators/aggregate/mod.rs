@@ -87,6 +87,7 @@ struct Call {
     args: Vec<usize>,
     filter: Option<usize>,
     state_columns: usize,
+    counts_every_row: bool,
 }
 
 /// The results of one call before and after each row of a batch.
@@ -97,6 +98,8 @@ pub(crate) struct Changes {
     pub(crate) before: Vec<u32>,
     /// `after[i]`: the same after that row.
     pub(crate) after: Vec<u32>,
+    /// No row can leave the result as it was.
+    pub(crate) counts_every_row: bool,
 }
 
 impl Aggregates {
@@ -105,7 +108,10 @@ impl Aggregates {
         let calls = calls.iter().map(|call| {
             let accumulator = accumulator(call, retract)?;
             let state_columns = accumulator.state_types().len();
-            Ok(Call { accumulator, args: call.args.clone(), filter: call.filter, state_columns })
+            let counts_every_row =
+                call.function == AggregateFunction::Count && call.args.is_empty() && call.filter.is_none();
+            let args = call.args.clone();
+            Ok(Call { accumulator, args, filter: call.filter, state_columns, counts_every_row })
         });
         Ok(Self { calls: calls.collect::<OperatorResult<_>>()? })
     }
@@ -172,9 +178,15 @@ impl Aggregates {
                 }
                 after.push(*current);
             }
-            changes.push(Changes { values: concat(&[&initial, &running])?, before, after });
+            let values = concat(&[&initial, &running])?;
+            changes.push(Changes { values, before, after, counts_every_row: call.counts_every_row });
         }
         Ok(changes)
+    }
+
+    /// Makes room for groups below `capacity`.
+    pub(crate) fn grow(&mut self, capacity: usize) {
+        self.calls.iter_mut().for_each(|call| call.accumulator.grow(capacity));
     }
 
     /// Empties a group.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef};
 use streamkeeper_connectors::schema::{Field, TypeKind, to_arrow_schema};
 use streamkeeper_dataflow::OperatorResult;
@@ -95,11 +94,6 @@ impl PaneKind {
     /// The key columns in the state.
     pub(crate) fn state_keys(&self) -> Vec<usize> {
         (3..3 + self.key_types.len()).collect()
-    }
-
-    /// One batch of all rows of state.
-    pub(crate) fn concat_state(&self, batches: &[RecordBatch]) -> OperatorResult<RecordBatch> {
-        Ok(concat_batches(&self.state, batches)?)
     }
 
     /// Output rows: keys and results, each with its window.

@@ -241,7 +241,7 @@ impl Sessions {
             }
         }
         let capacity = self.open.slots();
-        self.aggregates.merge(capacity, &[], &self.aggregates.state(&[])?)?;
+        self.aggregates.grow(capacity);
         for (from, into) in &merged {
             let state = self.aggregates.state(&[*from])?;
             self.aggregates.merge(capacity, &[*into], &state)?;
