@@ -191,8 +191,10 @@ fn split_position(message: &str) -> (&str, Option<(u64, u64)>) {
 /// `Expected: x, found: y` as a sentence.
 fn reword(message: &str) -> String {
     let text = message.trim().trim_start_matches("sql parser error: ");
-    let text = match text.strip_prefix("Expected: ") {
-        Some(rest) => format!("expected {}", rest.replacen(", found: ", ", found ", 1)),
+    let text = match text.strip_prefix("Expected") {
+        Some(rest) => {
+            format!("expected{}", rest.trim_start_matches(':').replacen(", found: ", ", found ", 1))
+        }
         None => text.to_string(),
     };
     text.replace("found EOF", "found the end of the statement")

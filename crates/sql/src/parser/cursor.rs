@@ -203,6 +203,9 @@ impl Cursor {
 
     /// `'key' = 'value'`.
     pub(crate) fn key_value(&mut self) -> Result<(String, String)> {
+        if matches!(self.parser.peek_token_ref().token, Token::Word(_)) {
+            return Err(self.expected("a key in quotes, as in 'key' = 'value'"));
+        }
         let key = self.string()?;
         self.expect_token(&Token::Eq)?;
         Ok((key, self.string()?))

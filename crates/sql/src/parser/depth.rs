@@ -8,6 +8,9 @@ use crate::error::SqlError;
 /// The longest chain of operators, including the brackets it stands in.
 pub(crate) const MAX_CHAIN: usize = 500;
 
+/// A set operation costs the stack as much as this many operators.
+const SET_WEIGHT: usize = 4;
+
 /// Operators seen at one level of brackets, by how weakly they bind: a weaker one begins the stronger ones anew.
 #[derive(Default, Clone, Copy)]
 struct Level {
@@ -62,7 +65,7 @@ pub(crate) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
 fn word(level: &mut Level, value: &str) {
     let is = |words: &[&str]| words.iter().any(|w| value.eq_ignore_ascii_case(w));
     if is(&["UNION", "EXCEPT", "INTERSECT", "MINUS"]) {
-        *level = Level { sets: level.sets + 1, ..Level::default() };
+        *level = Level { sets: level.sets + SET_WEIGHT, ..Level::default() };
     } else if is(&[
         "SELECT", "FROM", "WHERE", "HAVING", "ON", "WHEN", "THEN", "ELSE", "GROUP", "ORDER", "JOIN",
     ]) {

@@ -11,6 +11,7 @@ use super::ast::{Spanned, Statement};
 use super::cursor::{Cursor, Result};
 use super::tokens::{is_word, rewrite, tokenize};
 use super::{depth, statement};
+use crate::error::SqlError;
 
 /// Splits a script at `;` and parses each statement; empty statements are left out.
 ///
@@ -41,21 +42,24 @@ fn parse_tokens(original: &[TokenWithSpan]) -> Result<Statement> {
     depth::check(&tokens)?;
     let mut cursor = Cursor::new(rewrite(tokens)?);
     let result = if is_block { statement::inserts(&mut cursor) } else { statement::parse(&mut cursor) };
-    result.map_err(|mut error| {
-        let last = original.last().map_or(Span::empty(), |t| t.span);
-        match &mut error.location {
-            // The end of the statement: point behind its last token.
-            None => return error.at(Span::new(last.end, last.end)),
-            // `sqlparser` knows where the token begins: find its end.
-            Some(location) if location.span.start == location.span.end => {
-                if let Some(token) = original.iter().find(|t| t.span.start == location.span.start) {
-                    location.span = token.span;
-                }
-            }
-            Some(_) => {}
-        }
-        error
-    })
+    result.map_err(|error| place(error, original))
+}
+
+/// Gives an error of `sqlparser` its place: it knows where a token begins, and sometimes only the one behind it.
+fn place(mut error: SqlError, tokens: &[TokenWithSpan]) -> SqlError {
+    let end = tokens.last().map_or(Span::empty(), |t| Span::new(t.span.end, t.span.end));
+    let Some(location) = &mut error.location else { return error.at(end) };
+    if location.span.start != location.span.end {
+        return error;
+    }
+    let Some(at) = tokens.iter().position(|t| t.span.start == location.span.start) else { return error };
+    let found = error.message.rsplit_once(", found ").map(|(_, found)| found);
+    let is_found = |token: &TokenWithSpan| Some(token.token.to_string().as_str()) == found;
+    let token = if at > 0 && !is_found(&tokens[at]) && is_found(&tokens[at - 1]) { at - 1 } else { at };
+    if let Some(found) = crate::error::Location::of(tokens[token].span) {
+        **location = found;
+    }
+    error
 }
 
 fn is_begin(tokens: &[TokenWithSpan]) -> bool {

@@ -11,5 +11,7 @@ mod join_regular;
 mod join_support;
 mod join_window;
 mod parser;
+mod parser_depth;
+mod parser_errors;
 mod rank;
 mod window;
