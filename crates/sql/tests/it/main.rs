@@ -13,5 +13,6 @@ mod join_window;
 mod parser;
 mod parser_depth;
 mod parser_errors;
+mod plan;
 mod rank;
 mod window;

@@ -1,0 +1,246 @@
+//! Plans as text, in the style of Flink's EXPLAIN.
+
+use std::fmt::Write as _;
+
+use crate::expr::ScalarExpr;
+use crate::operators::spec::{
+    AggregateCall, AggregateFunction, JoinKind, SortKey, WindowKind, WindowProperty,
+};
+use crate::physical::join::{Strategy, classify};
+use crate::plan::{Column, Node, Plan, Window, WindowSource};
+
+fn write_tree(plan: &Plan, own: &str, below: &str, text: &mut String) {
+    let _ = writeln!(text, "{own}{}", describe(plan));
+    let inputs = plan.inputs();
+    let last = inputs.len().saturating_sub(1);
+    for (i, input) in inputs.into_iter().enumerate() {
+        let (branch, rest) = if i == last { ("+- ", "   ") } else { (":- ", ":  ") };
+        write_tree(input, &format!("{below}{branch}"), &format!("{below}{rest}"), text);
+    }
+}
+
+/// One node, without its inputs.
+pub(crate) fn describe(plan: &Plan) -> String {
+    let input = plan.inputs().into_iter().next().map(|p| p.schema.as_slice()).unwrap_or_default();
+    match &plan.node {
+        Node::Scan { table, .. } => {
+            let fields = names(&plan.schema);
+            let watermark = table.watermark.as_ref().map_or(String::new(), |w| {
+                format!(", watermark=[{}]", w.expression)
+            });
+            format!("TableSourceScan(table=[[{}{watermark}]], fields=[{fields}])", table.display_path())
+        }
+        Node::Values { rows } => {
+            let rows = rows.iter().map(|row| format!("{{ {} }}", list(row.iter()))).collect::<Vec<_>>();
+            format!("Values(tuples=[[{}]])", rows.join(", "))
+        }
+        Node::Calc { filter, projection, .. } => {
+            let select = projection
+                .iter()
+                .zip(&plan.schema)
+                .map(|(expr, column)| match expr {
+                    ScalarExpr::Column { name, .. } if *name == column.name => name.clone(),
+                    expr => format!("{expr} AS {}", column.name),
+                })
+                .collect::<Vec<_>>()
+                .join(", ");
+            match filter {
+                Some(filter) => format!("Calc(select=[{select}], where=[{filter}])"),
+                None => format!("Calc(select=[{select}])"),
+            }
+        }
+        Node::WindowTvf { time, window, .. } => {
+            format!("WindowTableFunction(window=[{}])", windows(*window, &format!("time_col=[{}]", input[*time].name)))
+        }
+        Node::Aggregate { keys, calls, .. } => {
+            let group = if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", at(input, keys)) };
+            format!("GroupAggregate({group}select=[{}])", selects(input, keys, calls))
+        }
+        Node::WindowAggregate { keys, calls, source, window, properties, .. } => {
+            let group = if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", at(input, keys)) };
+            let source = match source {
+                WindowSource::Attached { start, end } => {
+                    format!("win_start=[{}], win_end=[{}]", input[*start].name, input[*end].name)
+                }
+                WindowSource::Time { column } => format!("time_col=[{}]", input[*column].name),
+            };
+            let mut select = vec![selects(input, keys, calls)];
+            select.extend(properties.iter().map(|p| match p {
+                WindowProperty::Start => "start('w$) AS window_start".to_owned(),
+                WindowProperty::End => "end('w$) AS window_end".to_owned(),
+                WindowProperty::Time => "rowtime('w$) AS window_time".to_owned(),
+            }));
+            select.retain(|s| !s.is_empty());
+            format!(
+                "WindowAggregate({group}window=[{}], select=[{}])",
+                windows(*window, &source),
+                select.join(", ")
+            )
+        }
+        Node::RowNumber { partition, order, .. } => format!(
+            "OverAggregate(partitionBy=[{}], orderBy=[{}], select=[ROW_NUMBER()])",
+            at(input, partition),
+            sort(input, order)
+        ),
+        Node::WindowRank { partition, start, end, order, rank_start, rank_end, .. } => {
+            let bounds = format!("win_start=[{}], win_end=[{}]", input[*start].name, input[*end].name);
+            let window = input[*start].window.map_or(bounds.clone(), |(_, w)| windows(w, &bounds));
+            format!(
+                "WindowRank(window=[{window}], rankType=[ROW_NUMBER], rankRange=[rankStart={rank_start}, \
+                 rankEnd={rank_end}], partitionBy=[{}], orderBy=[{}], select=[{}])",
+                at(input, partition),
+                sort(input, order),
+                names(&plan.schema)
+            )
+        }
+        Node::Join { left, right, kind, condition } => join(plan, left, right, *kind, condition),
+        Node::Unnest { collection, outer, .. } => {
+            let kind = if *outer { "LEFT" } else { "INNER" };
+            format!(
+                "Correlate(invocation=[UNNEST({collection})], select=[{}], joinType=[{kind}])",
+                names(&plan.schema)
+            )
+        }
+        Node::Union { .. } => format!("Union(all=[true], union=[{}])", names(&plan.schema)),
+    }
+}
+
+fn join(plan: &Plan, left: &Plan, right: &Plan, kind: JoinKind, condition: &[ScalarExpr]) -> String {
+    let kind = match kind {
+        JoinKind::Inner => "InnerJoin",
+        JoinKind::Left => "LeftOuterJoin",
+        JoinKind::Right => "RightOuterJoin",
+        JoinKind::Full => "FullOuterJoin",
+        JoinKind::Semi => "LeftSemiJoin",
+        JoinKind::Anti => "LeftAntiJoin",
+    };
+    let on = match condition {
+        [] => "true".to_owned(),
+        [one] => one.to_string(),
+        several => format!("AND({})", list(several.iter())),
+    };
+    let select = names(&plan.schema);
+    match classify(plan).map(|c| c.strategy) {
+        Some(Strategy::Window { left: l, right: r }) => {
+            let side = |schema: &[Column], (start, end): (usize, usize)| {
+                let bounds = format!("win_start=[{}], win_end=[{}]", schema[start].name, schema[end].name);
+                schema[start].window.map_or(bounds.clone(), |(_, w)| windows(w, &bounds))
+            };
+            format!(
+                "WindowJoin(leftWindow=[{}], rightWindow=[{}], joinType=[{kind}], where=[{on}], select=[{select}])",
+                side(&left.schema, l),
+                side(&right.schema, r)
+            )
+        }
+        Some(Strategy::Interval { left_time, right_time, lower_ms, upper_ms }) => format!(
+            "IntervalJoin(joinType=[{kind}], windowBounds=[isRowTime=true, leftLowerBound={lower_ms}, \
+             leftUpperBound={upper_ms}, leftTimeIndex={left_time}, rightTimeIndex={right_time}], where=[{on}], \
+             select=[{select}])"
+        ),
+        _ => format!("Join(joinType=[{kind}], where=[{on}], select=[{select}])"),
+    }
+}
+
+fn windows(window: Window, source: &str) -> String {
+    let time = |ms: i64| {
+        let (unit, size) = match ms {
+            ms if ms % 86_400_000 == 0 => ("d", 86_400_000),
+            ms if ms % 3_600_000 == 0 => ("h", 3_600_000),
+            ms if ms % 60_000 == 0 => ("min", 60_000),
+            ms if ms % 1_000 == 0 => ("s", 1_000),
+            _ => ("ms", 1),
+        };
+        format!("{} {unit}", ms / size)
+    };
+    let shift = |offset: i64| if offset == 0 { String::new() } else { format!(", offset=[{}]", time(offset)) };
+    match window.kind {
+        WindowKind::Tumble { size_ms, offset_ms } => {
+            format!("TUMBLE({source}, size=[{}]{})", time(size_ms), shift(offset_ms))
+        }
+        WindowKind::Hop { slide_ms, size_ms, offset_ms } => {
+            format!("HOP({source}, size=[{}], slide=[{}]{})", time(size_ms), time(slide_ms), shift(offset_ms))
+        }
+        WindowKind::Cumulate { step_ms, max_size_ms, offset_ms } => format!(
+            "CUMULATE({source}, max_size=[{}], step=[{}]{})",
+            time(max_size_ms),
+            time(step_ms),
+            shift(offset_ms)
+        ),
+        WindowKind::Session { gap_ms } => format!("SESSION({source}, gap=[{}])", time(gap_ms)),
+    }
+}
+
+fn selects(input: &[Column], keys: &[usize], calls: &[AggregateCall]) -> String {
+    let mut select: Vec<String> = keys.iter().map(|k| input[*k].name.clone()).collect();
+    for call in calls {
+        let args = if call.args.is_empty() { "*".to_owned() } else { at(input, &call.args) };
+        let distinct = if call.distinct { "DISTINCT " } else { "" };
+        let filter = call.filter.map_or(String::new(), |f| format!(" FILTER {}", input[f].name));
+        select.push(format!("{}({distinct}{args}){filter} AS {}", function(call.function), call.name));
+    }
+    select.join(", ")
+}
+
+fn function(function: AggregateFunction) -> &'static str {
+    match function {
+        AggregateFunction::Count => "COUNT",
+        AggregateFunction::Sum => "SUM",
+        AggregateFunction::Sum0 => "$SUM0",
+        AggregateFunction::Avg => "AVG",
+        AggregateFunction::Min => "MIN",
+        AggregateFunction::Max => "MAX",
+        AggregateFunction::FirstValue => "FIRST_VALUE",
+        AggregateFunction::LastValue => "LAST_VALUE",
+        AggregateFunction::ListAgg => "LISTAGG",
+        AggregateFunction::StddevPop => "STDDEV_POP",
+        AggregateFunction::StddevSamp => "STDDEV_SAMP",
+        AggregateFunction::VarPop => "VAR_POP",
+        AggregateFunction::VarSamp => "VAR_SAMP",
+        AggregateFunction::Collect => "COLLECT",
+        AggregateFunction::SingleValue => "SINGLE_VALUE",
+    }
+}
+
+fn sort(input: &[Column], order: &[SortKey]) -> String {
+    let keys = order.iter().map(|o| {
+        format!("{} {}", input[o.column].name, if o.descending { "DESC" } else { "ASC" })
+    });
+    keys.collect::<Vec<_>>().join(", ")
+}
+
+fn at(schema: &[Column], indices: &[usize]) -> String {
+    indices.iter().map(|i| schema[*i].name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn names(schema: &[Column]) -> String {
+    schema.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn list<'a>(exprs: impl Iterator<Item = &'a ScalarExpr>) -> String {
+    exprs.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The text of EXPLAIN for the plans of one job, each with its sink.
+pub(crate) fn explain(plans: &[(Option<std::sync::Arc<crate::plan::Table>>, Plan)]) -> String {
+    let mut ast = String::from("== Abstract Syntax Tree ==\n");
+    let mut optimized = String::new();
+    for (sink, plan) in plans {
+        let head = sink.as_ref().map(|table| {
+            format!("Sink(table=[{}], fields=[{}])\n", table.name(), names(&plan.schema))
+        });
+        for (text, plan) in [(&mut ast, plan.clone()), (&mut optimized, crate::optimizer::optimize(plan.clone()))] {
+            match &head {
+                Some(head) => {
+                    text.push_str(head);
+                    write_tree(&plan, "+- ", "   ", text);
+                }
+                None => write_tree(&plan, "", "", text),
+            }
+            text.push('\n');
+        }
+    }
+    format!(
+        "{ast}== Optimized Physical Plan ==\n{optimized}== Optimized Execution Plan ==\n{}",
+        optimized.trim_end()
+    )
+}

@@ -1,0 +1,215 @@
+//! From logical plans to the graph of a job: operators, exchanges between them, and chains where none is needed.
+//!
+//! Invariants: an operator's uid depends on what it does and on its inputs, never on the parallelism; equal parts of
+//! the plans of one job are computed once, and so each table is read once.
+
+pub(crate) mod join;
+mod operators;
+mod share;
+mod stream;
+mod unbounded;
+mod values;
+mod watermark;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use sqlparser::tokenizer::Span;
+use streamkeeper_connectors::table::{
+    ChangelogSupport, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source, sink_accepts,
+};
+use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port};
+use streamkeeper_dataflow::operator::Operator;
+use streamkeeper_dataflow::source::WatermarkStrategy;
+
+use self::stream::{Head, Stream};
+use crate::error::{ErrorKind, SqlError};
+use crate::explain;
+use crate::expr::{EvalContext, ExprRef, ScalarExpr, compile};
+use crate::operators::sink_kinds::{ConstraintEnforcer, NotNullEnforcer, TypeLengthEnforcer};
+use crate::plan::{Node, Plan, Table, changelog};
+
+/// One INSERT: rows of `plan` into `table`. The plan's columns are the table's physical columns.
+#[derive(Debug, Clone)]
+pub(crate) struct SinkPlan {
+    pub(crate) table: Arc<Table>,
+    pub(crate) plan: Plan,
+    /// A NULL may come for a NOT NULL column.
+    pub(crate) not_null: bool,
+    /// Where the INSERT stands in the text.
+    pub(crate) span: Span,
+}
+
+/// What the physical planner needs of the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct PhysicalConfig {
+    pub(crate) parallelism: usize,
+    pub(crate) max_parallelism: u16,
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Drop rows with NULL for a NOT NULL column, instead of failing.
+    pub(crate) drop_nulls: bool,
+    /// What relative paths of tables are relative to.
+    pub(crate) base_dir: PathBuf,
+}
+
+/// The graph that runs all of `sinks`.
+///
+/// # Errors
+/// When a plan cannot be executed, or a connector refuses its options.
+pub(crate) fn plan_job(
+    sinks: Vec<SinkPlan>,
+    config: &PhysicalConfig,
+    ctx: &EvalContext,
+) -> Result<JobGraph, SqlError> {
+    let sinks = share::widen_scans(sinks);
+    let mut builder = Builder {
+        graph: JobGraph::new(config.max_parallelism),
+        config,
+        ctx,
+        uses: share::count_uses(&sinks),
+        shared: HashMap::new(),
+        uids: HashMap::new(),
+    };
+    for sink in &sinks {
+        builder.sink(sink)?;
+    }
+    builder.graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
+    Ok(builder.graph)
+}
+
+/// The connector's view of a table.
+pub(crate) fn descriptor(table: &Table, base_dir: &std::path::Path) -> TableDescriptor {
+    let physical = |i: &usize| {
+        let name = &table.columns[*i].field.name;
+        table.physical.iter().position(|f| f.name == *name)
+    };
+    TableDescriptor {
+        name: table.name(),
+        columns: table.physical.clone(),
+        options: table.options.clone(),
+        primary_key: table.primary_key.iter().filter_map(physical).collect(),
+        base_dir: base_dir.to_owned(),
+        ..TableDescriptor::default()
+    }
+}
+
+pub(crate) struct Builder<'a> {
+    graph: JobGraph,
+    config: &'a PhysicalConfig,
+    ctx: &'a EvalContext,
+    /// How often each part is used, by its digest.
+    uses: BTreeMap<String, usize>,
+    /// The ports of parts that are used more than once.
+    shared: HashMap<String, (Port<RecordBatch>, usize, String)>,
+    /// How often each uid was given, to tell identical siblings apart.
+    uids: HashMap<String, usize>,
+}
+
+impl Builder<'_> {
+    fn sink(&mut self, sink: &SinkPlan) -> Result<(), SqlError> {
+        let descriptor = descriptor(&sink.table, &self.config.base_dir);
+        let wrong = |e: &dyn std::fmt::Display| SqlError::new(ErrorKind::Configuration, e.to_string()).at(sink.span);
+        let accepts = sink_accepts(&descriptor).map_err(|e| wrong(&e))?;
+        let changes = changelog::is_changelog(&sink.plan);
+        if changes && accepts == ChangelogSupport::InsertOnly {
+            let producer = changelog::update_producer(&sink.plan);
+            let kinds = match producer.node {
+                Node::Join { .. } => "update and delete changes",
+                _ => "update changes",
+            };
+            return Err(SqlError::validation(
+                format!(
+                    "Table sink '{}' doesn't support consuming {kinds} which is produced by node {}",
+                    sink.table.name(),
+                    explain::describe(producer)
+                ),
+                sink.span,
+            ));
+        }
+        // Flink's blackhole drops updates' old rows, so they are not made for it.
+        let need_before = accepts == ChangelogSupport::All && sink.table.connector() != "blackhole";
+        let stream = self.build(&sink.plan, need_before).map_err(|e| e.at(sink.span))?;
+        let stream = if sink.not_null {
+            let columns = sink.table.physical.clone();
+            let not_null = if self.config.drop_nulls { NotNullEnforcer::Drop } else { NotNullEnforcer::Error };
+            let uid = self.uid("ConstraintEnforcer", &format!("{columns:?}"), &[&stream.uid]);
+            let make = move || -> Box<dyn Operator<RecordBatch, RecordBatch>> {
+                Box::new(ConstraintEnforcer::new(columns.clone(), not_null, TypeLengthEnforcer::Ignore))
+            };
+            self.chain(stream, OperatorNode::new(uid, "ConstraintEnforcer", Arc::new(make)))
+        } else {
+            stream
+        };
+        let uid = self.uid("Sink", &format!("{} {:?}", sink.table.name(), sink.table.options), &[&stream.uid]);
+        let request = SinkRequest { changelog: changes, uid: uid.clone() };
+        let table = create_sink(&descriptor, &request).map_err(|e| wrong(&e))?;
+        let name = format!("{}[{}]", sink.table.path[2], "Sink");
+        let node = streamkeeper_dataflow::sink::node(uid, name, table.sink);
+        let stream = self.chain(stream, node);
+        self.close(stream);
+        Ok(())
+    }
+
+    /// The stream of `plan`; `need_before`: its consumer needs the old rows of updates.
+    pub(crate) fn build(&mut self, plan: &Plan, need_before: bool) -> Result<Stream, SqlError> {
+        let digest = share::digest(plan);
+        if let Some((port, parallelism, uid)) = self.shared.get(&digest) {
+            return Ok(Stream { head: Head::Port(*port), rest: vec![], parallelism: *parallelism, uid: uid.clone() });
+        }
+        if self.uses.get(&digest).is_none_or(|uses| *uses < 2) {
+            return self.operator(plan, need_before);
+        }
+        let stream = self.operator(plan, true)?;
+        let (uid, parallelism) = (stream.uid.clone(), stream.parallelism);
+        let port = self.close(stream);
+        self.shared.insert(digest, (port, parallelism, uid.clone()));
+        Ok(Stream { head: Head::Port(port), rest: vec![], parallelism, uid })
+    }
+
+    fn source(&mut self, plan: &Plan, table: &Table, columns: &[usize]) -> Result<Stream, SqlError> {
+        let descriptor = descriptor(table, &self.config.base_dir);
+        let request = ScanRequest { projection: columns.to_vec(), limit: None };
+        let scan = create_source(&descriptor, &request)
+            .map_err(|e| SqlError::new(ErrorKind::Configuration, e.to_string()))?;
+        let watermarks: Option<Arc<dyn WatermarkStrategy<RecordBatch>>> = match &table.watermark {
+            None => None,
+            Some(watermark) => {
+                let at = |physical: usize| columns.iter().position(|c| *c == physical).unwrap_or(0);
+                let expression = self.compile(&watermark.expression.remap_columns(&at))?;
+                Some(Arc::new(watermark::ExpressionWatermark {
+                    expression,
+                    idle_timeout: self.config.idle_timeout,
+                }))
+            }
+        };
+        let uid = self.uid("Source", &share::digest(plan), &[]);
+        let name = format!("{}[Source]", table.path[2]);
+        let head = Head::Source { name, uid: uid.clone(), source: scan.source, watermarks };
+        Ok(Stream { head, rest: vec![], parallelism: self.config.parallelism, uid })
+    }
+
+    fn compile(&self, expr: &ScalarExpr) -> Result<ExprRef, SqlError> {
+        compile(expr, self.ctx).map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))
+    }
+
+    /// A uid that is the same in every process that plans the same statement.
+    fn uid(&mut self, kind: &str, specification: &str, inputs: &[&str]) -> String {
+        let text = format!("{kind}\n{specification}\n{}", inputs.join("\n"));
+        let base = fingerprint(&text);
+        let count = self.uids.entry(base.clone()).or_default();
+        *count += 1;
+        if *count == 1 { base } else { fingerprint(&format!("{text}\n#{count}")) }
+    }
+}
+
+/// 128 bits of FNV-1a, in hexadecimal.
+fn fingerprint(text: &str) -> String {
+    let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+    for byte in text.bytes() {
+        hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+    }
+    format!("{hash:032x}")
+}

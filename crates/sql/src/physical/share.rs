@@ -1,0 +1,112 @@
+//! What the plans of one job have in common is done once.
+//!
+//! Invariant: two parts with the same digest give the same rows; a digest names everything that a part depends on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::SinkPlan;
+use crate::optimizer::calc_over;
+use crate::plan::{Column, Node, Plan, Table, column};
+
+/// Makes all scans of a table read the same columns: those that any of them, or the watermark, needs.
+pub(super) fn widen_scans(mut sinks: Vec<SinkPlan>) -> Vec<SinkPlan> {
+    let mut needed: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for sink in &sinks {
+        collect(&sink.plan, &mut needed);
+    }
+    for sink in &mut sinks {
+        let plan = sink.plan.clone();
+        sink.plan = widen(plan, &needed);
+    }
+    sinks
+}
+
+fn table_key(table: &Table) -> String {
+    format!("{} {:?}", table.name(), table.options)
+}
+
+fn collect(plan: &Plan, needed: &mut BTreeMap<String, BTreeSet<usize>>) {
+    if let Node::Scan { table, columns } = &plan.node {
+        let all = needed.entry(table_key(table)).or_default();
+        all.extend(columns);
+        if let Some(watermark) = &table.watermark {
+            all.extend(watermark.expression.columns());
+        }
+        if all.is_empty() && !table.physical.is_empty() {
+            all.insert(0);
+        }
+    }
+    for input in plan.inputs() {
+        collect(input, needed);
+    }
+}
+
+fn widen(plan: Plan, needed: &BTreeMap<String, BTreeSet<usize>>) -> Plan {
+    let schema = plan.schema;
+    match plan.node {
+        Node::Scan { table, columns } => {
+            let Some(all) = needed.get(&table_key(&table)) else {
+                return Plan { node: Node::Scan { table, columns }, schema };
+            };
+            let wide: Vec<usize> = all.iter().copied().collect();
+            let wide_schema: Vec<Column> = wide
+                .iter()
+                .map(|c| Column::new(table.physical[*c].name.clone(), table.physical[*c].data_type.clone()))
+                .collect();
+            let projection = columns
+                .iter()
+                .map(|c| column(&wide_schema, wide.iter().position(|w| w == c).unwrap_or(0)))
+                .collect();
+            let scan = Plan { node: Node::Scan { table, columns: wide }, schema: wide_schema };
+            calc_over(scan, None, projection, schema)
+        }
+        Node::Calc { input, filter, projection } => {
+            calc_over(widen(*input, needed), filter, projection, schema)
+        }
+        node => Plan { node, schema }.map_inputs(&mut |input| widen(input, needed)),
+    }
+}
+
+/// How often each part is used. What is inside of a shared part counts once.
+pub(super) fn count_uses(sinks: &[SinkPlan]) -> BTreeMap<String, usize> {
+    let mut uses = BTreeMap::new();
+    for sink in sinks {
+        count(&sink.plan, &mut uses);
+    }
+    uses
+}
+
+fn count(plan: &Plan, uses: &mut BTreeMap<String, usize>) {
+    let seen = uses.entry(digest(plan)).or_default();
+    *seen += 1;
+    if *seen == 1 {
+        for input in plan.inputs() {
+            count(input, uses);
+        }
+    }
+}
+
+/// Everything that the rows of `plan` depend on, as text.
+pub(super) fn digest(plan: &Plan) -> String {
+    let own = match &plan.node {
+        Node::Scan { table, columns } => format!("Scan {} {columns:?}", table_key(table)),
+        Node::Values { rows } => format!("Values {rows:?}"),
+        Node::Calc { filter, projection, .. } => format!("Calc {filter:?} {projection:?}"),
+        Node::WindowTvf { time, window, keys, .. } => format!("WindowTvf {time} {window:?} {keys:?}"),
+        Node::Aggregate { keys, calls, .. } => format!("Aggregate {keys:?} {calls:?}"),
+        Node::WindowAggregate { keys, calls, source, window, properties, .. } => {
+            format!("WindowAggregate {keys:?} {calls:?} {source:?} {window:?} {properties:?}")
+        }
+        Node::RowNumber { partition, order, .. } => format!("RowNumber {partition:?} {order:?}"),
+        Node::WindowRank { partition, start, end, order, rank_start, rank_end, output_rank, .. } => format!(
+            "WindowRank {partition:?} {start} {end} {order:?} {rank_start} {rank_end} {output_rank}"
+        ),
+        Node::Join { kind, condition, .. } => format!("Join {kind:?} {condition:?}"),
+        Node::Unnest { collection, outer, with_ordinality, .. } => {
+            format!("Unnest {collection:?} {outer} {with_ordinality}")
+        }
+        Node::Union { .. } => "Union".to_owned(),
+    };
+    let inputs: Vec<String> = plan.inputs().into_iter().map(digest).collect();
+    format!("{own}({})", inputs.join(", "))
+}
