@@ -158,7 +158,9 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
             if name == "IN" { Ok(any) } else { call("NOT", vec![any]) }
         }
         "LIKE" | "NOT LIKE" => {
-            count(2)?;
+            if args.len() != 3 {
+                count(2)?;
+            }
             let like = built("LIKE", strings(name, args)?, boolean.with_nullable(nullable));
             if name == "LIKE" { Ok(like) } else { call("NOT", vec![like]) }
         }
@@ -200,6 +202,9 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
         "CEILING" => call("CEIL", args),
         number if let Some((name, _)) = find(math::FUNCTIONS, number) => math::infer(name, args),
         other => {
+            if let Some(function) = super::functions::lookup(other) {
+                return function.call(args);
+            }
             let types: Vec<_> = args.iter().map(|a| format!("<{}>", a.data_type().kind)).collect();
             Err(FunctionError::Unknown(format!("{other}({})", types.join(", "))))
         }
@@ -253,21 +258,21 @@ fn operator(name: &str) -> &'static str {
     NAMES.iter().find(|n| **n == name).expect("every caller's name is in the table")
 }
 
-fn strings(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
+pub(super) fn strings(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
     if !args.iter().all(|a| is_string(&a.data_type().kind) || a.data_type().kind == TypeKind::Null) {
         return Err(wrong_types(name, &args));
     }
     args.into_iter().map(|a| coerce(a, &TypeKind::Varchar(MAX_LENGTH))).collect()
 }
 
-fn booleans(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
+pub(super) fn booleans(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
     if !args.iter().all(|a| matches!(a.data_type().kind, TypeKind::Boolean | TypeKind::Null)) {
         return Err(wrong_types(name, &args));
     }
     args.into_iter().map(|a| coerce(a, &TypeKind::Boolean)).collect()
 }
 
-fn comparable(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
+pub(super) fn comparable(name: &str, args: Vec<ScalarExpr>) -> Result<Vec<ScalarExpr>, FunctionError> {
     let (a, b) = (&args[0].data_type().kind, &args[1].data_type().kind);
     let date_and_time =
         (*a == TypeKind::Date) != (*b == TypeKind::Date) && *a != TypeKind::Null && *b != TypeKind::Null;

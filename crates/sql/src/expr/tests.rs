@@ -9,7 +9,7 @@ fn of(kind: TypeKind, text: &str) -> ScalarExpr {
     cast(literal_string(text), kind.into(), false).unwrap()
 }
 
-fn run(expr: &ScalarExpr) -> String {
+pub(in crate::expr) fn run(expr: &ScalarExpr) -> String {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
     let ctx = EvalContext::new(chrono_tz::Europe::Berlin);

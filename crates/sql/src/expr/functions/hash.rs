@@ -31,16 +31,25 @@ pub(crate) const TABLE: &[Function] = &[
     function("SHA512", "S", |_| TypeKind::Char(128), OfArguments, digest::<Sha512>),
     function("TO_BASE64", "S", string, OfArguments, |a| {
         let text = a.str(0);
-        texts(a, |i, out| Some(to_base64(text.get(i)?.as_bytes(), out)))
+        texts(a, |i, out| {
+            to_base64(text.get(i)?.as_bytes(), out);
+            Some(())
+        })
     }),
     function("UNHEX", "S", bytes, Always, unhex),
     function("URL_DECODE", "S", string, Always, |a| {
         let text = a.str(0);
-        texts(a, |i, out| Some(out.push_str(&url_decode(text.get(i)?)?)))
+        texts(a, |i, out| {
+            out.push_str(&url_decode(text.get(i)?)?);
+            Some(())
+        })
     }),
     function("URL_ENCODE", "S", string, Always, |a| {
         let text = a.str(0);
-        texts(a, |i, out| Some(url_encode(text.get(i)?, out)))
+        texts(a, |i, out| {
+            url_encode(text.get(i)?, out);
+            Some(())
+        })
     }),
 ];
 
@@ -54,7 +63,10 @@ fn hex_digits(bytes: &[u8], upper: bool, out: &mut String) {
 
 fn digest<D: Digest>(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
     let text = a.str(0);
-    texts(a, |i, out| Some(hex_digits(&D::digest(text.get(i)?.as_bytes()), false, out)))
+    texts(a, |i, out| {
+        hex_digits(&D::digest(text.get(i)?.as_bytes()), false, out);
+        Some(())
+    })
 }
 
 fn sha2(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
@@ -85,7 +97,10 @@ fn hex(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
     let place = a.any(0);
     if *array.data_type() == ArrowType::Utf8 {
         let text = a.str(0);
-        return texts(a, |i, out| Some(hex_digits(text.get(i)?.as_bytes(), true, out)));
+        return texts(a, |i, out| {
+            hex_digits(text.get(i)?.as_bytes(), true, out);
+            Some(())
+        });
     }
     let numbers = match array.data_type() {
         ArrowType::Int8 | ArrowType::Int16 | ArrowType::Int32 | ArrowType::Int64 => {
@@ -150,7 +165,7 @@ fn from_base64(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
 fn base64_bytes(text: &str) -> Option<Vec<u8>> {
     let padded = text.len() - text.trim_end_matches('=').len();
     let digits = &text.as_bytes()[..text.len() - padded];
-    if padded > 2 || digits.len() % 4 == 1 || (padded > 0 && (digits.len() + padded) % 4 != 0) {
+    if padded > 2 || digits.len() % 4 == 1 || (padded > 0 && !(digits.len() + padded).is_multiple_of(4)) {
         return None;
     }
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
@@ -199,7 +214,7 @@ fn encode(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
             result.append_null();
             continue;
         };
-        let narrow = |limit: u32| text.chars().map(|c| if (c as u32) < limit { c as u8 } else { b'?' });
+        let narrow = |limit: u32| text.chars().map(move |c| if (c as u32) < limit { c as u8 } else { b'?' });
         match charset(name)? {
             Charset::Utf8 => result.append_value(text),
             Charset::Ascii => result.append_value(narrow(0x80).collect::<Vec<u8>>()),
@@ -321,24 +336,21 @@ impl<'a> Url<'a> {
     }
 
     fn part(&self, name: &str, out: &mut String) -> Option<()> {
-        out.push_str(match name {
+        let part = match name {
             "HOST" => self.host_and_port()?.0,
-            "PATH" => self.path,
+            "PATH" | "FILE" => self.path,
             "QUERY" => self.query?,
             "REF" => self.fragment?,
             "PROTOCOL" => &self.protocol,
             "AUTHORITY" => self.authority?,
             "USERINFO" => self.authority?.rsplit_once('@')?.0,
-            "FILE" => {
-                out.push_str(self.path);
-                if let Some(query) = self.query {
-                    out.push('?');
-                    out.push_str(query);
-                }
-                ""
-            }
             _ => return None,
-        });
+        };
+        out.push_str(part);
+        if let ("FILE", Some(query)) = (name, self.query) {
+            out.push('?');
+            out.push_str(query);
+        }
         Some(())
     }
 }
@@ -356,6 +368,7 @@ fn parse_url(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
         }
         let pairs = url.query?.split('&');
         let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key)?.1;
-        Some(out.push_str(value))
+        out.push_str(value);
+        Some(())
     })
 }

@@ -1,7 +1,12 @@
 //! Which function is evaluated by what. Invariant: a kernel gets arguments of exactly the types that
 //! [`call`](super::call) coerced them to.
 
+mod hash;
 pub(crate) mod math;
+mod pattern;
+mod regexp;
+mod signature;
+mod string;
 
 use std::sync::Arc;
 
@@ -33,7 +38,7 @@ pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
         "IS NOT TRUE" => |a| operators::is_bool(a, true, false),
         "IS FALSE" => |a| operators::is_bool(a, false, true),
         "IS NOT FALSE" => |a| operators::is_bool(a, false, false),
-        "LIKE" => operators::like,
+        "LIKE" => regexp::like,
         "UPPER" => |a| text(a, |s| s.to_uppercase()),
         "LOWER" => |a| text(a, |s| s.to_lowercase()),
         "CHAR_LENGTH" => |a| {
@@ -50,9 +55,14 @@ pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
         number if let Some((_, kernel)) = find(math::FUNCTIONS, number) => {
             return Some((kernel, !is_deterministic_function(name)));
         }
-        _ => return None,
+        other => lookup(other)?.kernel,
     };
     Some((kernel, false))
+}
+
+/// The function of that name that is a row of a family's table.
+pub(crate) fn lookup(name: &str) -> Option<&'static signature::Function> {
+    [string::TABLE, regexp::TABLE, hash::TABLE].into_iter().flatten().find(|f| f.name == name)
 }
 
 fn text(args: &Args<'_>, change: impl Fn(&str) -> String) -> Result<ArrayRef, EvalError> {

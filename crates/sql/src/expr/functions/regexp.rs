@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, MapBuilder, StringBuilder,
-};
 use arrow::array::MapFieldNames;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, MapBuilder, StringBuilder};
 use arrow::datatypes::Int32Type;
 use regex::Regex;
-use streamkeeper_connectors::schema::{MAX_LENGTH, TypeKind};
+use streamkeeper_connectors::schema::{DataType, MAX_LENGTH, TypeKind};
 
 use super::pattern::{Patterns, similar};
 use super::signature::Nulls::{Always, OfArguments};
@@ -21,7 +19,9 @@ use crate::expr::{ColumnarValue, EvalError, ScalarExpr, operators};
 
 pub(crate) const TABLE: &[Function] = &[
     function("REGEXP", "SS", boolean, OfArguments, |a| {
-        booleans(a, |regex, text| regex.is_some_and(|regex| !regex.as_str().is_empty() && regex.is_match(text)))
+        booleans(a, |regex, text| {
+            regex.is_some_and(|regex| !regex.as_str().is_empty() && regex.is_match(text))
+        })
     }),
     function("REGEXP_COUNT", "SS", int, Always, |a| {
         ints(a, |regex, text| regex.find_iter(text).count() as i32)
@@ -242,7 +242,7 @@ fn is_like(text: &[char], parts: &[Part]) -> bool {
 }
 
 fn str_to_map_type(_: &[ScalarExpr]) -> TypeKind {
-    let text = Box::new(TypeKind::Varchar(MAX_LENGTH).into());
+    let text = Box::new(DataType::from(TypeKind::Varchar(MAX_LENGTH)));
     TypeKind::Map(text.clone(), text)
 }
 
@@ -251,14 +251,19 @@ fn str_to_map(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
     let text = a.str(0);
     let (mut entries, mut keys) = (Patterns::default(), Patterns::default());
     let delimiter = |i: usize, row: usize| match &a.values.get(i) {
-        Some(ColumnarValue::Array(array)) => Some(array.as_string::<i32>()).filter(|s| arrow::array::Array::is_valid(s, row)).map(|s| s.value(row)),
-        Some(ColumnarValue::Scalar(array)) => Some(array.as_string::<i32>()).filter(|s| arrow::array::Array::is_valid(s, 0)).map(|s| s.value(0)),
+        Some(ColumnarValue::Array(array)) => Some(array.as_string::<i32>())
+            .filter(|s| arrow::array::Array::is_valid(s, row))
+            .map(|s| s.value(row)),
+        Some(ColumnarValue::Scalar(array)) => {
+            Some(array.as_string::<i32>()).filter(|s| arrow::array::Array::is_valid(s, 0)).map(|s| s.value(0))
+        }
         None => Some(if i == 1 { "," } else { "=" }),
     };
     let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
     let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
     for row in 0..a.rows {
-        let (Some(text), Some(by), Some(key_by)) = (text.get(row), delimiter(1, row), delimiter(2, row)) else {
+        let (Some(text), Some(by), Some(key_by)) = (text.get(row), delimiter(1, row), delimiter(2, row))
+        else {
             maps.append(false)?;
             continue;
         };

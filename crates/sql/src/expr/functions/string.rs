@@ -32,7 +32,10 @@ pub(crate) const TABLE: &[Function] = &[
     function("IS_DIGIT", "S", boolean, Never, |a| test(a, |s| s.chars().all(char::is_numeric))),
     function("LEFT", "SI", varying, Always, |a| {
         let (text, count) = (a.str(0), a.prim::<Int32Type>(1));
-        texts(a, |i, out| Some(out.push_str(prefix(text.get(i)?, count.get(i)?))))
+        texts(a, |i, out| {
+            out.push_str(prefix(text.get(i)?, count.get(i)?));
+            Some(())
+        })
     }),
     function("LOCATE", "SS[I", int, OfArguments, locate),
     function("LPAD", "SIS", string, OfArguments, |a| pad(a, true)),
@@ -42,18 +45,25 @@ pub(crate) const TABLE: &[Function] = &[
     function("REPEAT", "SI", string, OfArguments, repeat),
     function("REPLACE", "SSS", string, OfArguments, |a| {
         let (text, from, to) = (a.str(0), a.str(1), a.str(2));
-        texts(a, |i, out| Some(replace(text.get(i)?, from.get(i)?, to.get(i)?, out)))
+        texts(a, |i, out| {
+            replace(text.get(i)?, from.get(i)?, to.get(i)?, out);
+            Some(())
+        })
     }),
     function("REVERSE", "S", string, Always, |a| {
         let text = a.str(0);
-        texts(a, |i, out| Some(out.extend(text.get(i)?.chars().rev())))
+        texts(a, |i, out| {
+            out.extend(text.get(i)?.chars().rev());
+            Some(())
+        })
     }),
     function("RIGHT", "SI", varying, Always, |a| {
         let (text, count) = (a.str(0), a.prim::<Int32Type>(1));
         texts(a, |i, out| {
             let (text, count) = (text.get(i)?, usize::try_from(count.get(i)?).unwrap_or(0));
             let skipped = text.chars().count().saturating_sub(count);
-            Some(out.push_str(&text[byte_at(text, skipped)..]))
+            out.push_str(&text[byte_at(text, skipped)..]);
+            Some(())
         })
     }),
     function("RPAD", "SIS", string, OfArguments, |a| pad(a, false)),
@@ -388,7 +398,8 @@ fn split_index(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
             }
             (None, None) => None,
         };
-        Some(out.push_str(part?))
+        out.push_str(part?);
+        Some(())
     })
 }
 
@@ -411,7 +422,8 @@ fn substring(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
             },
         };
         let rest = &text[byte_at(text, skipped)..];
-        Some(out.push_str(&rest[..byte_at(rest, length)]))
+        out.push_str(&rest[..byte_at(rest, length)]);
+        Some(())
     })
 }
 
@@ -440,7 +452,8 @@ fn trim(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
     let (side, set, text) = (a.str(0), a.str(1), a.str(2));
     texts(a, |i, out| {
         let side = side.get(i)?;
-        Some(out.push_str(strip(text.get(i)?, set.get(i)?, side != "TRAILING", side != "LEADING")))
+        out.push_str(strip(text.get(i)?, set.get(i)?, side != "TRAILING", side != "LEADING"));
+        Some(())
     })
 }
 
@@ -452,7 +465,8 @@ fn trim_with(a: &Args<'_>, start: bool, end: bool) -> Result<ArrayRef, EvalError
             Some(set) => set.get(i)?,
             None => " ",
         };
-        Some(out.push_str(strip(text.get(i)?, set, start, end)))
+        out.push_str(strip(text.get(i)?, set, start, end));
+        Some(())
     })
 }
 
