@@ -83,9 +83,13 @@ fn uid_hash(uid: &str) -> String {
 
 fn failed(action: &str, path: &Path, error: &std::io::Error) -> OperatorError {
     let message = format!("cannot {action} {}: {error}", path.display());
-    // A full disk or a lost mount can be mended while the job restarts; missing rights cannot.
+    // Nobody mends these while the job restarts; the last checkpoint and all that it committed stay.
     match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::NotADirectory => OperatorError::fatal(message),
+        ErrorKind::PermissionDenied
+        | ErrorKind::NotADirectory
+        | ErrorKind::StorageFull
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::ReadOnlyFilesystem => OperatorError::fatal(message),
         _ => OperatorError::recoverable(message),
     }
 }

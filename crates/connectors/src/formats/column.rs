@@ -98,6 +98,10 @@ impl Bytes {
         self.offsets.push(self.values.len() as i32);
     }
 
+    pub(crate) fn value(&self, row: usize) -> &[u8] {
+        &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
     fn push_null(&mut self) {
         self.nulls.0.push(self.rows() as u32);
         self.close();
@@ -241,6 +245,17 @@ impl Column {
         }
     }
 
+    /// Bytes that its values take, roughly.
+    pub(crate) fn num_bytes(&self) -> usize {
+        match self {
+            Self::Text(c) | Self::Binary(c) => c.values.len(),
+            Self::List { item, .. } => item.num_bytes(),
+            Self::Map { key, value, .. } => key.num_bytes() + value.num_bytes(),
+            Self::Row { fields, .. } => fields.iter().map(Self::num_bytes).sum(),
+            other => other.len() * 8,
+        }
+    }
+
     /// Appends NULL.
     pub(crate) fn push_null(&mut self) {
         match self {
@@ -349,10 +364,9 @@ impl Column {
     pub(crate) fn push_time(&mut self, text: &[u8], format: time::TimestampFormat) -> bool {
         match self {
             Self::Date(c) => time::parse_date(text).map(|days| c.values.push(days as i32)).is_some(),
-            Self::Time(c) => time::parse_time(text)
-                .filter(|nanos| *nanos < 86_400_000_000_000)
-                .map(|nanos| c.values.push((nanos / 1_000_000) as i32))
-                .is_some(),
+            Self::Time(c) => {
+                time::parse_iso_time(text).map(|nanos| c.values.push((nanos / 1_000_000) as i32)).is_some()
+            }
             Self::Timestamp { values, per_second, zoned } => time::parse_timestamp(text, format, *zoned)
                 .and_then(|(days, nanos)| time::to_epoch(days, nanos, *per_second))
                 .map(|value| values.values.push(value))

@@ -2,6 +2,8 @@
 pub(crate) mod cells;
 pub(crate) mod column;
 pub(crate) mod csv;
+pub(crate) mod json;
+pub(crate) mod raw;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -75,6 +77,8 @@ pub(crate) trait Encoder: Send {
 #[derive(Debug, Clone)]
 pub(crate) enum Format {
     Csv(csv::CsvOptions),
+    Json(json::JsonOptions),
+    Raw(raw::RawOptions),
 }
 
 impl Format {
@@ -82,8 +86,10 @@ impl Format {
     pub(crate) fn from_options(options: &Options<'_>) -> Result<Self, ConnectorError> {
         match options.required("format")? {
             "csv" => Ok(Self::Csv(csv::CsvOptions::from_options(options)?)),
+            "json" => Ok(Self::Json(json::JsonOptions::from_options(options)?)),
+            "raw" => Ok(Self::Raw(raw::RawOptions::from_options(options)?)),
             other => Err(ConnectorError::invalid(format!(
-                "Could not find any format that matches '{other}'. Available formats are: csv"
+                "Could not find any format that matches '{other}'. Available formats are: csv, json, raw"
             ))),
         }
     }
@@ -92,6 +98,8 @@ impl Format {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Csv(_) => "csv",
+            Self::Json(_) => "json",
+            Self::Raw(_) => "raw",
         }
     }
 
@@ -99,6 +107,8 @@ impl Format {
     pub(crate) fn check(&self, columns: &[Field]) -> Result<(), ConnectorError> {
         match self {
             Self::Csv(_) => csv::check(columns),
+            Self::Json(_) => json::check(columns),
+            Self::Raw(_) => raw::check(columns),
         }
     }
 
@@ -106,6 +116,8 @@ impl Format {
     pub(crate) fn decoder(&self, columns: &[Field], projection: &[usize]) -> Box<dyn Decoder> {
         match self {
             Self::Csv(options) => Box::new(csv::CsvDecoder::new(options.clone(), columns, projection)),
+            Self::Json(options) => Box::new(json::JsonDecoder::new(options.clone(), columns, projection)),
+            Self::Raw(options) => Box::new(raw::RawDecoder::new(options.clone(), columns, projection)),
         }
     }
 
@@ -113,6 +125,8 @@ impl Format {
     pub(crate) fn encoder(&self, columns: &[Field]) -> Box<dyn Encoder> {
         match self {
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(options.clone(), columns)),
+            Self::Json(options) => Box::new(json::JsonEncoder::new(options.clone(), columns)),
+            Self::Raw(options) => Box::new(raw::RawEncoder::new(options.clone())),
         }
     }
 
@@ -120,6 +134,7 @@ impl Format {
     pub(crate) fn quote(&self) -> Option<u8> {
         match self {
             Self::Csv(options) => options.quote,
+            Self::Json(_) | Self::Raw(_) => None,
         }
     }
 }

@@ -51,6 +51,27 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
     Some(days_from_civil(i64::from(year), month, day.min(last)))
 }
 
+/// Days of `yyyy-M-d` as `java.sql.Date.valueOf` reads it: a 30th of February runs over into March.
+pub(crate) fn parse_lenient_date(text: &[u8]) -> Option<i64> {
+    let mut parts = text.split(|b| *b == b'-');
+    let mut part = |lengths: std::ops::RangeInclusive<usize>| {
+        let digits = parts.next().filter(|p| lengths.contains(&p.len()))?;
+        digits.iter().try_fold(0u32, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
+    };
+    let (year, month, day) = (part(4..=4)?, part(1..=2)?, part(1..=2)?);
+    let valid = parts.next().is_none() && (1..=12).contains(&month) && (1..=31).contains(&day);
+    valid.then(|| days_from_civil(i64::from(year), month, day))
+}
+
+/// Nanoseconds of the day of `HH:mm` or `HH:mm:ss[.fraction]` as Java's `LocalTime.parse` reads it.
+pub(crate) fn parse_iso_time(text: &[u8]) -> Option<i64> {
+    let nanos = match text {
+        [h1, h2, b':', m1, m2] => parse_time(&[*h1, *h2, b':', *m1, *m2, b':', b'0', b'0'])?,
+        _ => parse_time(text)?,
+    };
+    Some(nanos).filter(|nanos| *nanos < 86_400_000_000_000)
+}
+
 /// Nanoseconds of the day of `HH:mm:ss`, with up to nine digits of fraction.
 pub(crate) fn parse_time(text: &[u8]) -> Option<i64> {
     if text.len() < 8 || text[2] != b':' || text[5] != b':' {
@@ -100,10 +121,15 @@ impl TimestampFormat {
 /// Days, and nanoseconds of the day (the midnight at its end included).
 pub(crate) fn parse_timestamp(text: &[u8], format: TimestampFormat, zoned: bool) -> Option<(i64, i64)> {
     let text = if zoned { text.strip_suffix(b"Z")? } else { text };
-    if text.len() < 19 || text[10] != format.separator() {
+    if text.len() < 16 || text[10] != format.separator() {
         return None;
     }
-    Some((parse_date(&text[..10])?, parse_time(&text[11..])?))
+    let time = match (format, &text[11..]) {
+        // The ISO form may go without seconds.
+        (TimestampFormat::Iso8601, short @ [_, _, _, _, _]) => parse_iso_time(short)?,
+        (_, time) => parse_time(time)?,
+    };
+    Some((parse_date(&text[..10])?, time))
 }
 
 /// Units of `1 / per_second` since the epoch; `None` when they do not fit 64 bits.

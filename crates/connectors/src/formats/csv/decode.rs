@@ -15,7 +15,7 @@ use crate::formats::{Decoder, RecordError, projected_schema, shorten};
 use crate::schema::Field;
 use crate::text::base64;
 use crate::text::number::trim;
-use crate::text::time::{TimestampFormat, parse_date};
+use crate::text::time::{TimestampFormat, parse_date, parse_lenient_date};
 
 /// Decodes records of a fixed list of columns.
 pub(crate) struct CsvDecoder {
@@ -49,6 +49,9 @@ enum Scan {
     /// It goes on after the bytes at hand.
     Incomplete,
 }
+
+/// Where scanning stopped, and why.
+type Malformed = (usize, String);
 
 enum Record {
     Row(usize),
@@ -95,12 +98,13 @@ impl CsvDecoder {
     }
 
     fn record(&mut self, bytes: &[u8], start: usize, eof: bool) -> Result<Record, RecordError> {
-        if self.options.allow_comments && bytes[start] == b'#' {
-            return Ok(match memchr::memchr2(b'\n', b'\r', &bytes[start..]) {
-                Some(at) => self.line_end(bytes, start + at, eof).map_or(Record::Incomplete, Record::Comment),
-                None if eof => Record::Comment(bytes.len()),
-                None => Record::Incomplete,
-            });
+        if self.options.allow_comments {
+            let text = bytes[start..].iter().position(|b| *b != b' ').map(|at| start + at);
+            match text.map(|at| bytes[at]) {
+                None if !eof => return Ok(Record::Incomplete),
+                Some(b'#') => return Ok(self.comment(bytes, start, eof)),
+                _ => {}
+            }
         }
         let delimiter = self.options.delimiter;
         let count = self.columns.len();
@@ -135,6 +139,15 @@ impl CsvDecoder {
             return Ok(Record::Row(next));
         }
         Ok(Record::Row(at))
+    }
+
+    /// The comment that starts at `start` reaches to the end of its line.
+    fn comment(&mut self, bytes: &[u8], start: usize, eof: bool) -> Record {
+        match memchr::memchr2(b'\n', b'\r', &bytes[start..]) {
+            Some(at) => self.line_end(bytes, start + at, eof).map_or(Record::Incomplete, Record::Comment),
+            None if eof => Record::Comment(bytes.len()),
+            None => Record::Incomplete,
+        }
     }
 
     /// The position after the line end at `end`, which may be the end of the input.
@@ -180,7 +193,7 @@ impl CsvDecoder {
         let end = match scan_field(&self.options, bytes, delimiter + 1, eof, &mut self.scratch) {
             Ok((Scan::Field(end), _)) => end,
             Ok((Scan::Incomplete, _)) => return Ok(Record::Incomplete),
-            Err(reason) => return Err(RecordError { offset: start, end: bytes.len(), reason }),
+            Err((end, reason)) => return Err(RecordError { offset: start, end, reason }),
         };
         if end == delimiter + 1 && bytes.get(end) != Some(&self.options.delimiter) {
             return Ok(self.line_end(bytes, end, eof).map_or(Record::Incomplete, Record::Row));
@@ -201,7 +214,7 @@ impl CsvDecoder {
         let Self { options, columns, scratch, .. } = self;
         let error = |end, reason| RecordError { offset: start, end, reason };
         let (scan, unescaped) = scan_field(options, bytes, at, eof, scratch)
-            .map_err(|reason| error(bytes.len(), format!("column `{}`: {reason}", self.names[index])))?;
+            .map_err(|(end, reason)| error(end, format!("column `{}`: {reason}", self.names[index])))?;
         let Scan::Field(end) = scan else { return Ok(Scan::Incomplete) };
         let Some(column) = &mut columns[index] else { return Ok(scan) };
         let value = if unescaped { scratch.as_slice() } else { &bytes[at..end] };
@@ -228,7 +241,7 @@ fn scan_field(
     at: usize,
     eof: bool,
     scratch: &mut Vec<u8>,
-) -> Result<(Scan, bool), String> {
+) -> Result<(Scan, bool), Malformed> {
     let incomplete = |eof: bool| if eof { Scan::Field(bytes.len()) } else { Scan::Incomplete };
     if at >= bytes.len() {
         return Ok((incomplete(eof), false));
@@ -259,7 +272,7 @@ fn scan_field(
         }
     }
     if eof && i < bytes.len() {
-        return Err("an escape character ends the file".into());
+        return Err((bytes.len(), "an escape character ends the file".into()));
     }
     Ok((incomplete(eof), true))
 }
@@ -281,14 +294,18 @@ fn quoted_field(
     at: usize,
     eof: bool,
     scratch: &mut Vec<u8>,
-) -> Result<Scan, String> {
+) -> Result<Scan, Malformed> {
     let quote = bytes[at];
     let escape = options.escape.unwrap_or(quote);
     scratch.clear();
     let mut i = at + 1;
     loop {
         let Some(found) = memchr::memchr2(quote, escape, &bytes[i..]) else {
-            return if eof { Err("a quoted value is never closed".into()) } else { Ok(Scan::Incomplete) };
+            return if eof {
+                Err((bytes.len(), "a quoted value is never closed".into()))
+            } else {
+                Ok(Scan::Incomplete)
+            };
         };
         scratch.extend_from_slice(&bytes[i..i + found]);
         i += found;
@@ -302,7 +319,9 @@ fn quoted_field(
         } else if bytes[i] == quote {
             break;
         } else {
-            let Some(next) = next else { return Err("an escape character ends the file".into()) };
+            let Some(next) = next else {
+                return Err((bytes.len(), "an escape character ends the file".into()));
+            };
             scratch.push(unescape(next));
             i += 2;
         }
@@ -317,11 +336,10 @@ fn quoted_field(
         None => Ok(Scan::Incomplete),
         Some(b'\n' | b'\r') => Ok(Scan::Field(end)),
         Some(byte) if *byte == options.delimiter => Ok(Scan::Field(end)),
-        Some(byte) => Err(format!(
-            "expected the delimiter '{}' after the closing quote, not '{}'",
-            char::from(options.delimiter),
-            char::from(*byte)
-        )),
+        Some(byte) => {
+            let (expected, found) = (char::from(options.delimiter), char::from(*byte));
+            Err((end, format!("expected the delimiter '{expected}' after the closing quote, not '{found}'")))
+        }
     }
 }
 
@@ -451,7 +469,8 @@ fn push_value(column: &mut Column, value: &[u8], options: &CsvOptions) -> bool {
             c.values.push(trim(value).eq_ignore_ascii_case(b"true"));
             true
         }
-        Column::Date(_) | Column::Time(_) => column.push_time(value, TimestampFormat::Sql),
+        Column::Date(c) => parse_lenient_date(value).map(|days| c.values.push(days as i32)).is_some(),
+        Column::Time(_) => column.push_time(value, TimestampFormat::Sql),
         Column::Timestamp { .. } => column.push_time(trim(value), TimestampFormat::Sql),
         Column::List { item, .. } => {
             if !value.is_empty() {
@@ -471,6 +490,8 @@ fn push_value(column: &mut Column, value: &[u8], options: &CsvOptions) -> bool {
             column.close_row();
             true
         }
+        // Alone among the numbers, a decimal allows no blanks around it.
+        Column::Decimal { .. } => column.push_number(value),
         _ => column.push_number(trim(value)),
     }
 }
@@ -549,14 +570,7 @@ impl Decoder for CsvDecoder {
     }
 
     fn num_bytes(&self) -> usize {
-        self.columns
-            .iter()
-            .flatten()
-            .map(|column| match column {
-                Column::Text(c) | Column::Binary(c) => c.values.len(),
-                other => other.len() * 8,
-            })
-            .sum()
+        self.columns.iter().flatten().map(Column::num_bytes).sum()
     }
 
     fn finish(&mut self) -> OperatorResult<RecordBatch> {

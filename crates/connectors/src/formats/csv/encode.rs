@@ -79,8 +79,8 @@ impl CsvEncoder {
         let escape = self.options.escape;
         while let Some(at) = memchr::memchr2(quote, escape.unwrap_or(quote), rest) {
             out.extend_from_slice(&rest[..at]);
-            out.push(escape.unwrap_or(quote));
-            out.push(rest[at]);
+            // A quote is doubled, and so is an escape character.
+            out.extend_from_slice(&[rest[at], rest[at]]);
             rest = &rest[at + 1..];
         }
         out.extend_from_slice(rest);
@@ -116,7 +116,6 @@ fn write_value(cells: &Cells<'_>, row: usize, options: &CsvOptions, out: &mut Ve
             } else {
                 write_decimal_plain(unscaled, scale, out);
             }
-            return true;
         }
         Cells::Text(c) => {
             out.extend_from_slice(c.value(row).as_bytes());

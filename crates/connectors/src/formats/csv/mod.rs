@@ -88,3 +88,6 @@ fn is_nested(kind: &TypeKind) -> bool {
     use TypeKind as T;
     matches!(kind, T::Array(_) | T::Map(..) | T::Multiset(_) | T::Row(_) | T::Null)
 }
+
+#[cfg(test)]
+mod tests;
