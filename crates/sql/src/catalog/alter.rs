@@ -137,11 +137,11 @@ fn add(table: &mut CatalogTable, elements: &TableElements) -> Result<()> {
         table.push(def)?;
         place(table, position.as_ref())?;
     }
-    if let Some(watermark) = &elements.watermark {
-        if table.watermark.replace(watermark.clone()).is_some() {
-            let span = watermark.column.first().map_or(sqlparser::tokenizer::Span::empty(), |c| c.span);
-            return Err(SqlError::validation("the table already has a watermark; use MODIFY", span));
-        }
+    if let Some(watermark) = &elements.watermark
+        && table.watermark.replace(watermark.clone()).is_some()
+    {
+        let span = watermark.column.first().map_or(sqlparser::tokenizer::Span::empty(), |c| c.span);
+        return Err(SqlError::validation("the table already has a watermark; use MODIFY", span));
     }
     if let Some(key) = &elements.primary_key {
         if table.primary_key.is_some() {

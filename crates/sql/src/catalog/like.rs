@@ -116,13 +116,13 @@ fn merge_options(
         return Ok(create.options.clone());
     }
     let mut options = base.options.clone();
-    if strategy == LikeStrategy::Including {
-        if let Some((key, _)) = create.options.iter().find(|(key, _)| base.option(key).is_some()) {
-            let message = format!(
-                "the base table already has the option '{key}'; you might want EXCLUDING OPTIONS or OVERWRITING OPTIONS"
-            );
-            return Err(SqlError::validation(message, span));
-        }
+    if strategy == LikeStrategy::Including
+        && let Some((key, _)) = create.options.iter().find(|(key, _)| base.option(key).is_some())
+    {
+        let message = format!(
+            "the base table already has the option '{key}'; you might want EXCLUDING OPTIONS or OVERWRITING OPTIONS"
+        );
+        return Err(SqlError::validation(message, span));
     }
     set_options(&mut options, &create.options);
     Ok(options)

@@ -78,6 +78,7 @@ pub struct CatalogView {
 
 /// What a name can stand for.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a catalog has few objects")]
 pub enum CatalogObject {
     /// A table.
     Table(CatalogTable),
@@ -417,11 +418,11 @@ impl Catalog {
             let message =
                 format!("`{path}` is a temporary {kind}; use DROP TEMPORARY {}", kind.to_uppercase());
             return Err(SqlError::catalog(message).at(span));
-        } else if let Some(database) = self.databases.get_mut(&path.database) {
-            if database.objects.get(&path.object).is_some_and(|object| object.is(drop.kind)) {
-                database.objects.remove(&path.object);
-                return Ok(());
-            }
+        } else if let Some(database) = self.databases.get_mut(&path.database)
+            && database.objects.get(&path.object).is_some_and(|object| object.is(drop.kind))
+        {
+            database.objects.remove(&path.object);
+            return Ok(());
         }
         if drop.if_exists {
             return Ok(());

@@ -26,6 +26,7 @@ pub struct Column {
 
 /// Where a column's values come from.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a table has few columns")]
 pub enum ColumnSource {
     /// From the record.
     Physical,

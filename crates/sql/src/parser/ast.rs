@@ -186,6 +186,7 @@ pub struct ColumnDef {
 
 /// Where a column's values come from.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a table has few columns")]
 pub enum ColumnKind {
     /// From the record itself.
     Physical(TypeName),

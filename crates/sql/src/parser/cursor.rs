@@ -6,6 +6,7 @@ use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
 use super::ast::{Options, PartitionValue, TypeName};
 use super::dialect::FlinkDialect;
+use super::foreign;
 use super::types::parse_type;
 use crate::error::SqlError;
 
@@ -125,21 +126,25 @@ impl Cursor {
     }
 
     pub(crate) fn number(&mut self) -> Result<u64> {
-        if let Token::Number(digits, _) = &self.parser.peek_token_ref().token {
-            if let Ok(number) = digits.parse() {
-                self.parser.advance_token();
-                return Ok(number);
-            }
+        if let Token::Number(digits, _) = &self.parser.peek_token_ref().token
+            && let Ok(number) = digits.parse()
+        {
+            self.parser.advance_token();
+            return Ok(number);
         }
         Err(self.expected("a whole number"))
     }
 
     pub(crate) fn expr(&mut self) -> Result<Expr> {
-        Ok(self.parser.parse_expr()?)
+        let expr = self.parser.parse_expr()?;
+        foreign::check(&expr)?;
+        Ok(expr)
     }
 
     pub(crate) fn query(&mut self) -> Result<Box<Query>> {
-        Ok(self.parser.parse_query()?)
+        let query = self.parser.parse_query()?;
+        foreign::check(&*query)?;
+        Ok(query)
     }
 
     pub(crate) fn data_type(&mut self) -> Result<TypeName> {

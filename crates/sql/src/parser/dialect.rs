@@ -86,10 +86,39 @@ impl Dialect for FlinkDialect {
                 is_argument_start(parser).then(|| parse_model_argument(parser))
             }
             _ if *next == Token::LParen && is_json_function(value) => Some(parse_json_function(parser)),
+            _ if ENDS_EXPRESSION.contains(keyword) => {
+                Some(parser.expected("an expression", parser.peek_token()))
+            }
             _ => None,
         }
     }
 }
+
+/// Reserved words that would otherwise pass as a column or function where an expression is missing.
+const ENDS_EXPRESSION: &[Keyword] = &[
+    Keyword::SELECT,
+    Keyword::FROM,
+    Keyword::WHERE,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::ORDER,
+    Keyword::UNION,
+    Keyword::EXCEPT,
+    Keyword::INTERSECT,
+    Keyword::JOIN,
+    Keyword::ON,
+    Keyword::AS,
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::IN,
+    Keyword::LIKE,
+    Keyword::BETWEEN,
+    Keyword::WHEN,
+    Keyword::THEN,
+    Keyword::ELSE,
+    Keyword::END,
+    Keyword::INTO,
+];
 
 /// True when the next token begins a function's argument.
 fn is_argument_start(parser: &Parser) -> bool {

@@ -61,10 +61,10 @@ impl VisitorMut for Printable {
     }
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
-        if let Value::SingleQuotedString(text) = &value.value {
-            if text.contains('\'') {
-                value.value = Value::Placeholder(quote(text));
-            }
+        if let Value::SingleQuotedString(text) = &value.value
+            && text.contains('\'')
+        {
+            value.value = Value::Placeholder(quote(text));
         }
         ControlFlow::Continue(())
     }

@@ -16,7 +16,7 @@
 //! - `FROM TABLE(TUMBLE(…))` is `TableFactor::TableFunction`, `FROM TUMBLE(…)` a `TableFactor::Table` with `args`,
 //!   `LATERAL TABLE(f(x))` a `TableFactor::Function` named `TABLE`, and UNNEST a `TableFactor::UNNEST`;
 //! - all string literals are `Value::SingleQuotedString`, all binary ones `Value::HexStringLiteral`;
-//! - `sqlparser` accepts clauses of other databases (QUALIFY, PIVOT, TOP, …): the binder refuses what it does not read.
+//! - clauses of other databases that `sqlparser` accepts (TOP, PIVOT, LIMIT 1, 2, …) never get there: `foreign` refuses them.
 mod alter;
 mod ast;
 mod create;
@@ -24,6 +24,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod display;
+mod foreign;
 mod script;
 mod statement;
 mod tokens;

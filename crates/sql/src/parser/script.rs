@@ -40,9 +40,32 @@ fn parse_tokens(original: &[TokenWithSpan]) -> Result<Statement> {
         tokens.drain(..4);
     }
     depth::check(&tokens)?;
-    let mut cursor = Cursor::new(rewrite(tokens)?);
+    let tokens = rewrite(tokens)?;
+    let mut cursor = Cursor::new(tokens.clone());
     let result = if is_block { statement::inserts(&mut cursor) } else { statement::parse(&mut cursor) };
-    result.map_err(|error| place(error, original))
+    result.map_err(|error| place(inner_error(error, &tokens), original))
+}
+
+/// `sqlparser` tries a bracket behind FROM as a subquery and, when that fails, as a join, whose error it reports. What is
+/// wrong in the subquery is what people need to know.
+fn inner_error(error: SqlError, tokens: &[TokenWithSpan]) -> SqlError {
+    if !error.message.starts_with("expected joined table") {
+        return error;
+    }
+    let start = error.location.as_ref().map(|l| l.span.start);
+    let at = tokens.iter().position(|t| Some(t.span.start) == start).unwrap_or(tokens.len());
+    let begins = |i: &usize| {
+        let next = tokens.get(i + 1);
+        tokens[*i].token == Token::LParen && next.is_some_and(|t| is_word(t, "SELECT") || is_word(t, "WITH"))
+    };
+    let Some(open) = (0..at).rev().find(begins) else { return error };
+    let inner = &tokens[open + 1..];
+    let mut cursor = Cursor::new(inner.to_vec());
+    match cursor.query() {
+        Err(error) => inner_error(error, inner),
+        Ok(_) if cursor.peek_token(&Token::RParen) => error,
+        Ok(_) => cursor.expected("`)`"),
+    }
 }
 
 /// Gives an error of `sqlparser` its place: it knows where a token begins, and sometimes only the one behind it.

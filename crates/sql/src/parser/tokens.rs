@@ -188,13 +188,13 @@ fn types(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, SqlError> {
                 open.pop();
             }
             Token::Word(_) => {
-                if let Some(Some(keyword)) = open.last() {
-                    if is_word(token, keyword) {
-                        let (data_type, end) = parse_type(&tokens, at)?;
-                        let span = tokens[at].span.union(&tokens[end - 1].span);
-                        out.push(raw_word(data_type.to_string(), span));
-                        at = end;
-                    }
+                if let Some(Some(keyword)) = open.last()
+                    && is_word(token, keyword)
+                {
+                    let (data_type, end) = parse_type(&tokens, at)?;
+                    let span = tokens[at].span.union(&tokens[end - 1].span);
+                    out.push(raw_word(data_type.to_string(), span));
+                    at = end;
                 }
             }
             _ => {}

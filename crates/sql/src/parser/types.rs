@@ -320,11 +320,11 @@ impl TypeParser<'_> {
     }
 
     fn number(&mut self) -> Result<i64, SqlError> {
-        if let Token::Number(digits, _) = self.peek() {
-            if let Ok(number) = digits.parse() {
-                self.pos += 1;
-                return Ok(number);
-            }
+        if let Token::Number(digits, _) = self.peek()
+            && let Ok(number) = digits.parse()
+        {
+            self.pos += 1;
+            return Ok(number);
         }
         Err(self.expected("a whole number"))
     }

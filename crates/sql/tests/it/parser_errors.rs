@@ -227,6 +227,22 @@ fn typos_are_pointed_at() {
            |            ^"#]],
     );
     check(
+        "SELECT a FROM (\n  SELECT b, FROM (SELECT 1) WHERE c\n) AS x",
+        &expect![[r#"
+            job.sql:2:13: expected an expression, found FROM
+               |
+             2 |   SELECT b, FROM (SELECT 1) WHERE c
+               |             ^^^^"#]],
+    );
+    check(
+        "SELECT a FROM (SELECT b FROM (SELECT c FROM d WHER e)) AS x",
+        &expect![[r#"
+        job.sql:1:52: expected `)`, found e
+           |
+         1 | SELECT a FROM (SELECT b FROM (SELECT c FROM d WHER e)) AS x
+           |                                                    ^"#]],
+    );
+    check(
         "SELECT 1 SELECT 2",
         &expect![[r#"
         job.sql:1:10: expected the end of the statement, found SELECT
@@ -234,4 +250,39 @@ fn typos_are_pointed_at() {
          1 | SELECT 1 SELECT 2
            |          ^^^^^^"#]],
     );
+}
+
+#[test]
+fn clauses_of_other_databases_are_refused() {
+    for text in [
+        "SELECT TOP 5 a FROM t",
+        "SELECT a FROM t LIMIT 5, 10",
+        "SELECT a FROM t LIMIT 5 BY a",
+        "SELECT DISTINCT ON (a) a FROM t",
+        "SELECT a FROM t FOR UPDATE",
+        "SELECT a INTO u FROM t",
+        "SELECT a FROM t GROUP BY ALL",
+        "SELECT a FROM t GROUP BY a WITH ROLLUP",
+        "SELECT a FROM t ORDER BY a FETCH FIRST 5 ROWS WITH TIES",
+        "SELECT * FROM t LEFT SEMI JOIN u ON t.a = u.a",
+        "SELECT * FROM t CROSS APPLY u",
+        "SELECT * FROM t PIVOT (SUM(a) FOR b IN ('x'))",
+        "SELECT * FROM t TABLESAMPLE BERNOULLI (10)",
+        "SELECT * FROM (SELECT a FROM t QUALIFY a = 1 LIMIT 5, 10)",
+        "SELECT a ILIKE 'x' FROM t",
+        "SELECT a | b FROM t",
+        "SELECT a AT TIME ZONE 'UTC' FROM t",
+        "SELECT f(1)(2) FROM t",
+        "SELECT (SELECT b COLLATE x FROM u) FROM t",
+        "SELECT a FROM t WHERE b IN UNNEST(c)",
+        "INSERT INTO t SELECT a -> 1 FROM u",
+        "CREATE VIEW v AS SELECT a FROM t CLUSTER BY a",
+        "CREATE TABLE t (a INT, b AS a ILIKE 'x')",
+    ] {
+        let error = parse_script(text).expect_err(text);
+        let is_named =
+            error.message.starts_with("Flink SQL has no ") || error.message.starts_with("expected ");
+        assert!(is_named, "{text}: {error}");
+        assert!(error.location.is_some(), "{text}");
+    }
 }
