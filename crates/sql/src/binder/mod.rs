@@ -106,7 +106,7 @@ impl<'a> Binder<'a> {
             return Err(SqlError::unsupported("ORDER BY on an unbounded stream", order_by.span()));
         }
         if let Some(limit) = &query.limit_clause {
-            return Err(SqlError::unsupported("LIMIT and OFFSET on a stream", limit.span()));
+            return Err(SqlError::unsupported("LIMIT or OFFSET on a stream", limit.span()));
         }
         if let Some(fetch) = &query.fetch {
             let span = fetch.quantity.as_ref().map_or(query.span(), Spanned::span);
@@ -124,7 +124,7 @@ impl<'a> Binder<'a> {
                 let all = matches!(set_quantifier, ast::SetQuantifier::All);
                 if *op != ast::SetOperator::Union || !all {
                     let all = if all { " ALL" } else { "" };
-                    return Err(SqlError::unsupported(format!("{op}{all} (only UNION ALL is)"), body.span()));
+                    return Err(SqlError::unsupported(format!("{op}{all}"), body.span()));
                 }
                 self.union(left, right, body.span())
             }

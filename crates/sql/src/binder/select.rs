@@ -162,39 +162,8 @@ impl Binder<'_> {
         keys: &[ScalarExpr],
         aggregates: &mut Vec<BoundAggregate>,
     ) -> Result<(), SqlError> {
-        let visited = ast::visit_expressions_mut(expr, |node: &mut Expr| {
-            let span = node.span();
-            if matches!(node, Expr::Value(_) | Expr::Interval(_)) {
-                return ControlFlow::Continue(());
-            }
-            let name = match node {
-                Expr::Function(function) if is_aggregate(function) => {
-                    let bound = match self.aggregate(function, scope) {
-                        Ok(bound) => bound,
-                        Err(error) => return ControlFlow::Break(error),
-                    };
-                    let at = aggregates.iter().position(|a| *a == bound).unwrap_or_else(|| {
-                        aggregates.push(bound);
-                        aggregates.len() - 1
-                    });
-                    format!("$agg{at}")
-                }
-                _ if has_aggregate(node) => return ControlFlow::Continue(()),
-                _ => match self.scalar(node, scope) {
-                    Ok(bound) => match keys.iter().position(|k| same(k, &bound)) {
-                        Some(key) => format!("$key{key}"),
-                        None if matches!(node, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
-                            return ControlFlow::Break(not_grouped(&node.to_string(), span));
-                        }
-                        None => return ControlFlow::Continue(()),
-                    },
-                    Err(_) => return ControlFlow::Continue(()),
-                },
-            };
-            *node = Expr::Identifier(Ident::with_span(span, name));
-            ControlFlow::Continue(())
-        });
-        match visited {
+        let mut substitution = Substitution { binder: self, scope, keys, aggregates };
+        match ast::VisitMut::visit(expr, &mut substitution) {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(()),
         }
@@ -265,6 +234,58 @@ impl Binder<'_> {
             scope.schema.extend(schema.into_iter().skip(scope.schema.len()));
         }
         Ok((plan, scope))
+    }
+}
+
+/// Puts names in the place of grouping expressions and aggregates, outermost first.
+struct Substitution<'a, 'b> {
+    binder: &'a Binder<'b>,
+    scope: &'a Scope,
+    keys: &'a [ScalarExpr],
+    aggregates: &'a mut Vec<BoundAggregate>,
+}
+
+impl ast::VisitorMut for Substitution<'_, '_> {
+    type Break = SqlError;
+
+    fn pre_visit_expr(&mut self, node: &mut Expr) -> ControlFlow<SqlError> {
+        if matches!(node, Expr::Value(_) | Expr::Interval(_) | Expr::TypedString(_)) {
+            return ControlFlow::Continue(());
+        }
+        if matches!(node, Expr::Identifier(name) if name.value.starts_with("$key") || name.value.starts_with("$agg"))
+        {
+            return ControlFlow::Continue(());
+        }
+        let span = node.span();
+        let name = match node {
+            Expr::Function(function) if is_aggregate(function) => {
+                let bound = match self.binder.aggregate(function, self.scope) {
+                    Ok(bound) => bound,
+                    Err(error) => return ControlFlow::Break(error),
+                };
+                let at = self.aggregates.iter().position(|a| *a == bound).unwrap_or_else(|| {
+                    self.aggregates.push(bound);
+                    self.aggregates.len() - 1
+                });
+                format!("$agg{at}")
+            }
+            _ if has_aggregate(node) => return ControlFlow::Continue(()),
+            _ => match self.binder.scalar(node, self.scope) {
+                Ok(bound) => match self.keys.iter().position(|k| same(k, &bound)) {
+                    Some(key) => format!("$key{key}"),
+                    None if matches!(node, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+                        return ControlFlow::Break(not_grouped(&node.to_string(), span));
+                    }
+                    None => return ControlFlow::Continue(()),
+                },
+                Err(error) if matches!(node, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+                    return ControlFlow::Break(error);
+                }
+                Err(_) => return ControlFlow::Continue(()),
+            },
+        };
+        *node = Expr::Identifier(Ident::with_span(span, name));
+        ControlFlow::Continue(())
     }
 }
 

@@ -193,11 +193,13 @@ fn select(plan: Plan, needed: &[usize], at: impl Fn(usize) -> usize, schema: Sch
 
 /// The aggregates that are needed, and where they are in the old output.
 fn used_calls(calls: Vec<AggregateCall>, keys: usize, needed: &[usize]) -> (Vec<AggregateCall>, Vec<usize>) {
+    // A batch needs a column to have rows: an aggregation without keys keeps an aggregate.
+    let any = keys > 0 || calls.iter().enumerate().any(|(i, _)| needed.contains(&i));
     calls
         .into_iter()
         .enumerate()
         .map(|(i, call)| (call, keys + i))
-        .filter(|(_, at)| needed.contains(at))
+        .filter(|(_, at)| needed.contains(at) || (!any && *at == 0))
         .unzip()
 }
 

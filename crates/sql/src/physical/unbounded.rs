@@ -1,25 +1,35 @@
 //! Operators over unbounded groups and collections: `GROUP BY` without windows, and `UNNEST`.
 
-use sqlparser::tokenizer::Span;
-
 use super::Builder;
-use super::stream::Stream;
+use super::stream::{Distribution, Stream};
 use crate::error::SqlError;
 use crate::expr::ScalarExpr;
-use crate::operators::spec::{AggregateCall, UnnestSpec};
+use crate::operators::group_aggregate::GroupAggregate;
+use crate::operators::spec::{AggregateCall, GroupAggregateSpec, UnnestSpec};
 use crate::operators::unnest::Unnest;
 use crate::plan::{Plan, changelog, fields};
 
 impl Builder<'_> {
     pub(super) fn aggregate(
         &mut self,
-        _plan: &Plan,
-        _input: &Plan,
-        _keys: &[usize],
-        _calls: &[AggregateCall],
-        _need_before: bool,
+        plan: &Plan,
+        input: &Plan,
+        keys: &[usize],
+        calls: &[AggregateCall],
+        need_before: bool,
     ) -> Result<Stream, SqlError> {
-        Err(SqlError::unsupported("GROUP BY without a window", Span::empty()))
+        let stream = self.build(input, true)?;
+        let spec = GroupAggregateSpec {
+            input: fields(&input.schema),
+            keys: keys.to_vec(),
+            aggregates: calls.to_vec(),
+            input_changelog: changelog::is_changelog(input),
+            emit_update_before: need_before,
+            output: fields(&plan.schema),
+            output_changelog: changelog::is_changelog(plan),
+        };
+        let node = self.node(plan, "GroupAggregate", move || Box::new(GroupAggregate::new(spec.clone())));
+        Ok(self.connect(vec![(stream, Distribution::Hash(keys.to_vec()))], node))
     }
 
     pub(super) fn unnest(
