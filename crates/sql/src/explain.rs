@@ -25,9 +25,8 @@ pub(crate) fn describe(plan: &Plan) -> String {
     match &plan.node {
         Node::Scan { table, .. } => {
             let fields = names(&plan.schema);
-            let watermark = table.watermark.as_ref().map_or(String::new(), |w| {
-                format!(", watermark=[{}]", w.expression)
-            });
+            let watermark =
+                table.watermark.as_ref().map_or(String::new(), |w| format!(", watermark=[{}]", w.expression));
             format!("TableSourceScan(table=[[{}{watermark}]], fields=[{fields}])", table.display_path())
         }
         Node::Values { rows } => {
@@ -50,14 +49,19 @@ pub(crate) fn describe(plan: &Plan) -> String {
             }
         }
         Node::WindowTvf { time, window, .. } => {
-            format!("WindowTableFunction(window=[{}])", windows(*window, &format!("time_col=[{}]", input[*time].name)))
+            format!(
+                "WindowTableFunction(window=[{}])",
+                windows(*window, &format!("time_col=[{}]", input[*time].name))
+            )
         }
         Node::Aggregate { keys, calls, .. } => {
-            let group = if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", at(input, keys)) };
+            let group =
+                if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", at(input, keys)) };
             format!("GroupAggregate({group}select=[{}])", selects(input, keys, calls))
         }
         Node::WindowAggregate { keys, calls, source, window, properties, .. } => {
-            let group = if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", at(input, keys)) };
+            let group =
+                if keys.is_empty() { String::new() } else { format!("groupBy=[{}], ", at(input, keys)) };
             let source = match source {
                 WindowSource::Attached { start, end } => {
                     format!("win_start=[{}], win_end=[{}]", input[*start].name, input[*end].name)
@@ -152,7 +156,8 @@ fn windows(window: Window, source: &str) -> String {
         };
         format!("{} {unit}", ms / size)
     };
-    let shift = |offset: i64| if offset == 0 { String::new() } else { format!(", offset=[{}]", time(offset)) };
+    let shift =
+        |offset: i64| if offset == 0 { String::new() } else { format!(", offset=[{}]", time(offset)) };
     match window.kind {
         WindowKind::Tumble { size_ms, offset_ms } => {
             format!("TUMBLE({source}, size=[{}]{})", time(size_ms), shift(offset_ms))
@@ -202,9 +207,9 @@ fn function(function: AggregateFunction) -> &'static str {
 }
 
 fn sort(input: &[Column], order: &[SortKey]) -> String {
-    let keys = order.iter().map(|o| {
-        format!("{} {}", input[o.column].name, if o.descending { "DESC" } else { "ASC" })
-    });
+    let keys = order
+        .iter()
+        .map(|o| format!("{} {}", input[o.column].name, if o.descending { "DESC" } else { "ASC" }));
     keys.collect::<Vec<_>>().join(", ")
 }
 
@@ -225,10 +230,12 @@ pub(crate) fn explain(plans: &[(Option<std::sync::Arc<crate::plan::Table>>, Plan
     let mut ast = String::from("== Abstract Syntax Tree ==\n");
     let mut optimized = String::new();
     for (sink, plan) in plans {
-        let head = sink.as_ref().map(|table| {
-            format!("Sink(table=[{}], fields=[{}])\n", table.name(), names(&plan.schema))
-        });
-        for (text, plan) in [(&mut ast, plan.clone()), (&mut optimized, crate::optimizer::optimize(plan.clone()))] {
+        let head = sink
+            .as_ref()
+            .map(|table| format!("Sink(table=[{}], fields=[{}])\n", table.name(), names(&plan.schema)));
+        for (text, plan) in
+            [(&mut ast, plan.clone()), (&mut optimized, crate::optimizer::optimize(plan.clone()))]
+        {
             match &head {
                 Some(head) => {
                     text.push_str(head);

@@ -3,7 +3,8 @@
 //! Invariant: grouping by both bounds of a window makes a window aggregation; anything less is unbounded.
 
 use sqlparser::ast::{
-    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Spanned,
+    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    Spanned,
 };
 use streamkeeper_connectors::schema::DataType;
 
@@ -58,8 +59,17 @@ fn known(name: &str) -> Option<Known> {
         "VAR_SAMP" | "VARIANCE" => F::VarSamp,
         "COLLECT" => F::Collect,
         "SINGLE_VALUE" => F::SingleValue,
-        "ARRAY_AGG" | "JSON_OBJECTAGG" | "JSON_ARRAYAGG" | "PERCENTILE" | "APPROX_COUNT_DISTINCT" | "GROUPING"
-        | "GROUPING_ID" | "GROUP_ID" | "CUME_DIST" | "EVERY" | "ANY_VALUE" => return Some(Known::Unsupported),
+        "ARRAY_AGG"
+        | "JSON_OBJECTAGG"
+        | "JSON_ARRAYAGG"
+        | "PERCENTILE"
+        | "APPROX_COUNT_DISTINCT"
+        | "GROUPING"
+        | "GROUPING_ID"
+        | "GROUP_ID"
+        | "CUME_DIST"
+        | "EVERY"
+        | "ANY_VALUE" => return Some(Known::Unsupported),
         _ => return None,
     }))
 }
@@ -83,7 +93,8 @@ impl Binder<'_> {
         let FunctionArguments::List(list) = &call.args else {
             return Err(SqlError::validation(format!("{name} needs an argument"), span));
         };
-        if let Some(clause) = list.clauses.iter().find(|c| !matches!(c, FunctionArgumentClause::Separator(_))) {
+        if let Some(clause) = list.clauses.iter().find(|c| !matches!(c, FunctionArgumentClause::Separator(_)))
+        {
             return Err(SqlError::unsupported(format!("`{clause}` in {name}"), span));
         }
         let mut args = Vec::new();
@@ -120,9 +131,8 @@ impl Binder<'_> {
             args.clear();
         }
         let types: Vec<DataType> = args.iter().map(|a| a.data_type().clone()).collect();
-        let data_type = function
-            .return_type(&types, distinct)
-            .map_err(|reason| SqlError::validation(reason, span))?;
+        let data_type =
+            function.return_type(&types, distinct).map_err(|reason| SqlError::validation(reason, span))?;
         if function == F::ListAgg {
             for arg in &mut args {
                 *arg = implicit_cast(arg.clone(), &DataType::string(), span)?;
@@ -240,10 +250,8 @@ pub(crate) fn aggregate_plan(input: Plan, keys: &[ScalarExpr], aggregates: &[Bou
 
 fn unbounded(input: Plan, unique: &[usize], keys: &[usize], calls: Vec<AggregateCall>) -> Aggregated {
     // A window column outside of a window aggregation is a plain column: rows of one window come one by one.
-    let mut schema: Vec<Column> = unique
-        .iter()
-        .map(|k| Column { rowtime: false, window: None, ..input.schema[*k].clone() })
-        .collect();
+    let mut schema: Vec<Column> =
+        unique.iter().map(|k| Column { rowtime: false, window: None, ..input.schema[*k].clone() }).collect();
     schema.extend(calls.iter().map(|c| Column::new(c.name.clone(), c.data_type.clone())));
     let positions = keys.iter().map(|k| unique.iter().position(|u| u == k).unwrap_or(0)).collect();
     let aggregates = (unique.len()..unique.len() + calls.len()).collect();

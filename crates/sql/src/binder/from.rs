@@ -143,7 +143,11 @@ impl Binder<'_> {
             if !names.is_empty() {
                 if names.len() != columns.len() {
                     return Err(SqlError::validation(
-                        format!("UNNEST gives {} columns, but {} names are given", columns.len(), names.len()),
+                        format!(
+                            "UNNEST gives {} columns, but {} names are given",
+                            columns.len(),
+                            names.len()
+                        ),
                         alias.name.span,
                     ));
                 }
@@ -155,7 +159,10 @@ impl Binder<'_> {
             filter = conjuncts(&self.condition(on, &scope, "ON")?);
             filter.retain(|c| *c != literal_boolean(true));
             if outer && !filter.is_empty() {
-                return Err(SqlError::unsupported("LEFT JOIN UNNEST with a condition other than TRUE", on.span()));
+                return Err(SqlError::unsupported(
+                    "LEFT JOIN UNNEST with a condition other than TRUE",
+                    on.span(),
+                ));
             }
         }
         let node = Node::Unnest {

@@ -31,7 +31,10 @@ impl Binder<'_> {
         let table = match self.find(&name_parts(&insert.table)?, &hints, span)? {
             Named::Table(table) => table,
             Named::View { path, .. } => {
-                return Err(SqlError::validation(format!("'{}' is a view; INSERT needs a table", path.join(".")), span));
+                return Err(SqlError::validation(
+                    format!("'{}' is a view; INSERT needs a table", path.join(".")),
+                    span,
+                ));
             }
         };
         let plan = self.query(&insert.source)?;
@@ -113,7 +116,8 @@ fn to_sink(plan: Plan, table: &Table, targets: &[usize], span: Span) -> Result<P
     let names: Vec<String> = table.physical.iter().map(|f| f.name.clone()).collect();
     let mut plan = plan.calc(None, projection, names);
     for (column, field) in plan.schema.iter_mut().zip(&table.physical) {
-        *column = Column { rowtime: column.rowtime, ..Column::new(field.name.clone(), field.data_type.clone()) };
+        *column =
+            Column { rowtime: column.rowtime, ..Column::new(field.name.clone(), field.data_type.clone()) };
     }
     Ok(plan)
 }
@@ -133,7 +137,8 @@ fn is_implicit(from: &TypeKind, to: &TypeKind) -> bool {
         _ => None,
     };
     let decimal = |kind: &TypeKind| matches!(kind, T::Decimal { .. });
-    let numeric = |kind: &TypeKind| rank(kind).is_some() || decimal(kind) || matches!(kind, T::Float | T::Double);
+    let numeric =
+        |kind: &TypeKind| rank(kind).is_some() || decimal(kind) || matches!(kind, T::Float | T::Double);
     match (from, to) {
         (T::Null, _) => true,
         (T::Char(_) | T::Varchar(_), T::Varchar(_)) | (T::Char(_), T::Char(_)) => true,
@@ -144,7 +149,9 @@ fn is_implicit(from: &TypeKind, to: &TypeKind) -> bool {
         (T::Time(_), T::Time(_)) => true,
         (T::Timestamp(_) | T::TimestampLtz(_), T::Timestamp(_) | T::TimestampLtz(_)) => true,
         (T::Array(a), T::Array(b)) | (T::Multiset(a), T::Multiset(b)) => is_implicit(&a.kind, &b.kind),
-        (T::Map(ka, va), T::Map(kb, vb)) => is_implicit(&ka.kind, &kb.kind) && is_implicit(&va.kind, &vb.kind),
+        (T::Map(ka, va), T::Map(kb, vb)) => {
+            is_implicit(&ka.kind, &kb.kind) && is_implicit(&va.kind, &vb.kind)
+        }
         (T::Row(a), T::Row(b)) => {
             a.len() == b.len()
                 && a.iter().zip(b).all(|(a, b)| is_implicit(&a.data_type.kind, &b.data_type.kind))

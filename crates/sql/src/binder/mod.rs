@@ -66,12 +66,7 @@ impl<'a> Binder<'a> {
         Self { names, ctx, ctes: Vec::new(), database: None, depth: 0 }
     }
 
-    fn find(
-        &self,
-        name: &[String],
-        hints: &BTreeMap<String, String>,
-        span: Span,
-    ) -> Result<Named, SqlError> {
+    fn find(&self, name: &[String], hints: &BTreeMap<String, String>, span: Span) -> Result<Named, SqlError> {
         self.names.find(self.database.as_deref(), name, hints, span)
     }
 
@@ -185,13 +180,19 @@ impl<'a> Binder<'a> {
         let width = rows.first().map_or(0, Vec::len);
         let span = values.rows.first().and_then(|r| r.content.first()).map_or(Span::empty(), Spanned::span);
         if rows.iter().any(|row| row.len() != width) {
-            return Err(SqlError::validation("All rows of VALUES must have the same number of columns", span));
+            return Err(SqlError::validation(
+                "All rows of VALUES must have the same number of columns",
+                span,
+            ));
         }
         let mut schema = Vec::new();
         for i in 0..width {
             let types: Vec<_> = rows.iter().map(|row| row[i].data_type().clone()).collect();
             let data_type = common_type(&types).ok_or_else(|| {
-                SqlError::validation(format!("The rows of VALUES have no common type in column {}", i + 1), span)
+                SqlError::validation(
+                    format!("The rows of VALUES have no common type in column {}", i + 1),
+                    span,
+                )
             })?;
             schema.push(Column::new(format!("EXPR${i}"), data_type));
         }
@@ -210,7 +211,12 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds a condition.
-    pub(crate) fn condition(&self, expr: &ast::Expr, scope: &Scope, clause: &str) -> Result<ScalarExpr, SqlError> {
+    pub(crate) fn condition(
+        &self,
+        expr: &ast::Expr,
+        scope: &Scope,
+        clause: &str,
+    ) -> Result<ScalarExpr, SqlError> {
         use streamkeeper_connectors::schema::TypeKind;
         let bound = self.scalar(expr, scope)?;
         match bound.data_type().kind {
@@ -268,11 +274,7 @@ pub(crate) fn rename(mut plan: Plan, names: &[String], span: Span) -> Result<Pla
     }
     if names.len() != plan.schema.len() {
         return Err(SqlError::validation(
-            format!(
-                "{} column names are given for a relation of {} columns",
-                names.len(),
-                plan.schema.len()
-            ),
+            format!("{} column names are given for a relation of {} columns", names.len(), plan.schema.len()),
             span,
         ));
     }

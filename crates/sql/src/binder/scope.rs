@@ -39,9 +39,9 @@ impl Scope {
         let shift = self.schema.len();
         let mut joined = self.clone();
         joined.schema.extend(other.schema.iter().cloned());
-        joined.relations.extend(
-            other.relations.iter().map(|r| Relation { start: r.start + shift, ..r.clone() }),
-        );
+        joined
+            .relations
+            .extend(other.relations.iter().map(|r| Relation { start: r.start + shift, ..r.clone() }));
         joined
     }
 
@@ -92,17 +92,9 @@ impl Scope {
         Err(self.unknown(&names[0], &all, None, span))
     }
 
-    fn unknown(
-        &self,
-        name: &str,
-        relations: &[&Relation],
-        table: Option<&[String]>,
-        span: Span,
-    ) -> SqlError {
-        let names = relations
-            .iter()
-            .flat_map(|r| r.start..r.start + r.len)
-            .map(|i| self.schema[i].name.as_str());
+    fn unknown(&self, name: &str, relations: &[&Relation], table: Option<&[String]>, span: Span) -> SqlError {
+        let names =
+            relations.iter().flat_map(|r| r.start..r.start + r.len).map(|i| self.schema[i].name.as_str());
         let place = table.map_or("any table".to_owned(), |t| format!("table '{}'", t.join(".")));
         let hint = suggestion(name, names).map_or(String::new(), |s| format!("; did you mean '{s}'?"));
         SqlError::validation(format!("Column '{name}' not found in {place}{hint}"), span)

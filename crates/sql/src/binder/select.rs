@@ -9,10 +9,10 @@ use sqlparser::ast::{self, Expr, Ident, Select, SelectItem, SelectItemQualifiedW
 use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::schema::{DataType, TypeKind};
 
+use super::Binder;
 use super::aggregate::{Aggregated, BoundAggregate, aggregate_plan, is_aggregate};
 use super::from::{name_parts, refuse_subqueries};
 use super::scope::Scope;
-use super::Binder;
 use crate::error::SqlError;
 use crate::expr::{ScalarExpr, conjuncts};
 use crate::operators::spec::SortKey;

@@ -106,7 +106,10 @@ impl Binder<'_> {
         function: &str,
     ) -> Result<(Plan, Vec<&'e ast::Expr>), SqlError> {
         let wrong = || {
-            SqlError::validation(format!("The first argument of {function} must be TABLE name or a query"), arg.span())
+            SqlError::validation(
+                format!("The first argument of {function} must be TABLE name or a query"),
+                arg.span(),
+            )
         };
         match arg {
             ast::Expr::Prefixed { prefix, value } if prefix.value.eq_ignore_ascii_case("TABLE") => {
@@ -159,7 +162,10 @@ impl Binder<'_> {
                 Ok(value.as_primitive::<Int64Type>().value(0))
             }
             other => Err(SqlError::validation(
-                format!("{parameter} must be a constant INTERVAL of days to seconds, but it is {}", other.data_type()),
+                format!(
+                    "{parameter} must be a constant INTERVAL of days to seconds, but it is {}",
+                    other.data_type()
+                ),
                 expr.span(),
             )),
         }
@@ -182,7 +188,10 @@ fn time_column(arg: &ast::Expr, scope: &Scope, function: &str) -> Result<usize, 
         _ => None,
     };
     let Some(name) = name else {
-        return Err(SqlError::validation(format!("{function} takes its time column as DESCRIPTOR(column)"), arg.span()));
+        return Err(SqlError::validation(
+            format!("{function} takes its time column as DESCRIPTOR(column)"),
+            arg.span(),
+        ));
     };
     let (found, _) = scope.resolve(std::slice::from_ref(name))?;
     let ScalarExpr::Column { index, .. } = found else {

@@ -33,7 +33,8 @@ pub(super) fn prune(plan: Plan, needed: &[usize]) -> Plan {
         }
         Node::WindowTvf { input, time, window, keys } => {
             let width = input.schema.len();
-            let reads = needed.iter().copied().filter(|i| *i < width).chain([time]).chain(keys.iter().copied());
+            let reads =
+                needed.iter().copied().filter(|i| *i < width).chain([time]).chain(keys.iter().copied());
             let kept = Kept::new(reads, width);
             let input = prune(*input, &kept.columns);
             let kept_width = input.schema.len();
@@ -70,10 +71,8 @@ pub(super) fn prune(plan: Plan, needed: &[usize]) -> Plan {
                 WindowSource::Attached { start, end } => vec![start, end],
                 WindowSource::Time { column } => vec![column],
             };
-            let kept = Kept::new(
-                keys.iter().copied().chain(reads(&calls)).chain(window_reads),
-                input.schema.len(),
-            );
+            let kept =
+                Kept::new(keys.iter().copied().chain(reads(&calls)).chain(window_reads), input.schema.len());
             let others: Vec<usize> = call_at.iter().chain(&property_at).copied().collect();
             let mut full: Schema = plan.schema[..keys.len()].to_vec();
             full.extend(others.iter().map(|i| plan.schema[*i].clone()));
@@ -148,10 +147,7 @@ pub(super) fn prune(plan: Plan, needed: &[usize]) -> Plan {
             let reads: Vec<usize> =
                 needed.iter().copied().chain(condition.iter().flat_map(ScalarExpr::columns)).collect();
             let l = Kept::new(reads.iter().copied().filter(|i| *i < width), width);
-            let r = Kept::new(
-                reads.iter().filter(|i| **i >= width).map(|i| i - width),
-                right.schema.len(),
-            );
+            let r = Kept::new(reads.iter().filter(|i| **i >= width).map(|i| i - width), right.schema.len());
             let kept_width = l.columns.len();
             let at = |i: usize| if i < width { l.at(i) } else { kept_width + r.at(i - width) };
             let condition = condition.iter().map(|c| c.remap_columns(&at)).collect();
@@ -169,10 +165,8 @@ pub(super) fn prune(plan: Plan, needed: &[usize]) -> Plan {
         }
         Node::Unnest { input, collection, outer, with_ordinality } => {
             let width = input.schema.len();
-            let kept = Kept::new(
-                needed.iter().copied().filter(|i| *i < width).chain(collection.columns()),
-                width,
-            );
+            let kept =
+                Kept::new(needed.iter().copied().filter(|i| *i < width).chain(collection.columns()), width);
             let collection = kept.remap(&collection);
             let input = prune(*input, &kept.columns);
             let mut full = input.schema.clone();

@@ -27,9 +27,7 @@ pub(super) fn push_down(plan: Plan, conditions: Vec<ScalarExpr>) -> Plan {
         Node::WindowTvf { input, time, window, keys } => {
             let width = input.schema.len();
             let session = matches!(window.kind, WindowKind::Session { .. });
-            let (down, stay) = split(conditions, |c| {
-                if session { keys.contains(&c) } else { c < width }
-            });
+            let (down, stay) = split(conditions, |c| if session { keys.contains(&c) } else { c < width });
             let input = Box::new(push_down(*input, down));
             filtered(Plan { node: Node::WindowTvf { input, time, window, keys }, schema }, stay)
         }
@@ -141,9 +139,9 @@ fn rank(plan: Plan, conditions: Vec<ScalarExpr>) -> Plan {
     }
     let (below, stay) = split(rest, |c| partition.contains(&c));
     let input = push_down(*input, below);
-    let window = partition
-        .iter()
-        .find_map(|p| input.schema[*p].window.filter(|(r, _)| *r == WindowProperty::Start).map(|w| (*p, w.1)));
+    let window = partition.iter().find_map(|p| {
+        input.schema[*p].window.filter(|(r, _)| *r == WindowProperty::Start).map(|w| (*p, w.1))
+    });
     let bounds = window.and_then(|(start, window)| {
         let end = partition
             .iter()

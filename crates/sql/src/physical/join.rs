@@ -28,8 +28,7 @@ pub(crate) enum Strategy {
 
 /// Whether the join never takes a row back.
 pub(crate) fn is_append_join(plan: &Plan) -> bool {
-    matches!(&plan.node, Node::Join { .. })
-        && classify(plan).is_some_and(|c| c.strategy != Strategy::Regular)
+    matches!(&plan.node, Node::Join { .. }) && classify(plan).is_some_and(|c| c.strategy != Strategy::Regular)
 }
 
 /// Takes the condition of a join apart; `None` for another node.
@@ -86,8 +85,10 @@ fn equal_times(
 
 fn equality(expr: &ScalarExpr, width: usize) -> Option<(usize, usize)> {
     let ScalarExpr::Call { function: "=", args, .. } = expr else { return None };
-    let [ScalarExpr::Column { index: a, data_type: ta, .. }, ScalarExpr::Column { index: b, data_type: tb, .. }] =
-        args.as_slice()
+    let [
+        ScalarExpr::Column { index: a, data_type: ta, .. },
+        ScalarExpr::Column { index: b, data_type: tb, .. },
+    ] = args.as_slice()
     else {
         return None;
     };
@@ -203,8 +204,8 @@ fn shifted(expr: &ScalarExpr) -> Option<(usize, i64)> {
         ScalarExpr::Column { index, .. } => Some((*index, 0)),
         ScalarExpr::Cast { input, data_type, .. } => {
             let time = |k: &TypeKind| matches!(k, TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_));
-            let same_clock = std::mem::discriminant(&input.data_type().kind)
-                == std::mem::discriminant(&data_type.kind);
+            let same_clock =
+                std::mem::discriminant(&input.data_type().kind) == std::mem::discriminant(&data_type.kind);
             (time(&data_type.kind) && same_clock).then(|| shifted(input)).flatten()
         }
         ScalarExpr::Call { function: function @ ("+" | "-"), args, .. } => {

@@ -111,7 +111,8 @@ pub(crate) struct Builder<'a> {
 impl Builder<'_> {
     fn sink(&mut self, sink: &SinkPlan) -> Result<(), SqlError> {
         let descriptor = descriptor(&sink.table, &self.config.base_dir);
-        let wrong = |e: &dyn std::fmt::Display| SqlError::new(ErrorKind::Configuration, e.to_string()).at(sink.span);
+        let wrong =
+            |e: &dyn std::fmt::Display| SqlError::new(ErrorKind::Configuration, e.to_string()).at(sink.span);
         let accepts = sink_accepts(&descriptor).map_err(|e| wrong(&e))?;
         let changes = changelog::is_changelog(&sink.plan);
         if changes && accepts == ChangelogSupport::InsertOnly {
@@ -134,7 +135,8 @@ impl Builder<'_> {
         let stream = self.build(&sink.plan, need_before).map_err(|e| e.at(sink.span))?;
         let stream = if sink.not_null {
             let columns = sink.table.physical.clone();
-            let not_null = if self.config.drop_nulls { NotNullEnforcer::Drop } else { NotNullEnforcer::Error };
+            let not_null =
+                if self.config.drop_nulls { NotNullEnforcer::Drop } else { NotNullEnforcer::Error };
             let uid = self.uid("ConstraintEnforcer", &format!("{columns:?}"), &[&stream.uid]);
             let make = move || -> Box<dyn Operator<RecordBatch, RecordBatch>> {
                 Box::new(ConstraintEnforcer::new(columns.clone(), not_null, TypeLengthEnforcer::Ignore))
@@ -143,7 +145,8 @@ impl Builder<'_> {
         } else {
             stream
         };
-        let uid = self.uid("Sink", &format!("{} {:?}", sink.table.name(), sink.table.options), &[&stream.uid]);
+        let uid =
+            self.uid("Sink", &format!("{} {:?}", sink.table.name(), sink.table.options), &[&stream.uid]);
         let request = SinkRequest { changelog: changes, uid: uid.clone() };
         let table = create_sink(&descriptor, &request).map_err(|e| wrong(&e))?;
         let name = format!("{}[{}]", sink.table.path[2], "Sink");
@@ -157,7 +160,12 @@ impl Builder<'_> {
     pub(crate) fn build(&mut self, plan: &Plan, need_before: bool) -> Result<Stream, SqlError> {
         let digest = share::digest(plan);
         if let Some((port, parallelism, uid)) = self.shared.get(&digest) {
-            return Ok(Stream { head: Head::Port(*port), rest: vec![], parallelism: *parallelism, uid: uid.clone() });
+            return Ok(Stream {
+                head: Head::Port(*port),
+                rest: vec![],
+                parallelism: *parallelism,
+                uid: uid.clone(),
+            });
         }
         if self.uses.get(&digest).is_none_or(|uses| *uses < 2) {
             return self.operator(plan, need_before);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat;
+use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::schema::to_arrow_schema;
 use streamkeeper_dataflow::graph::OperatorNode;
 use streamkeeper_dataflow::operator::Operator;
-use sqlparser::tokenizer::Span;
 
 use super::join::{Strategy, classify};
 use super::stream::{BatchNode, Distribution, Head, Stream};
@@ -73,7 +73,9 @@ impl Builder<'_> {
                 refuse_changes(input, plan)?;
                 let stream = self.build(input, false)?;
                 let window = match source {
-                    WindowSource::Attached { start, end } => WindowInput::Attached { start: *start, end: *end },
+                    WindowSource::Attached { start, end } => {
+                        WindowInput::Attached { start: *start, end: *end }
+                    }
                     WindowSource::Time { column } => self.time_windows(*column, *window),
                 };
                 let spec = WindowAggregateSpec {
@@ -150,8 +152,7 @@ impl Builder<'_> {
             (WindowInput::Attached { start, end }, true) => vec![*start, *end],
             _ => spec.keys.clone(),
         };
-        let node =
-            self.node(plan, "WindowAggregate", move || Box::new(WindowAggregate::new(spec.clone())));
+        let node = self.node(plan, "WindowAggregate", move || Box::new(WindowAggregate::new(spec.clone())));
         Ok(self.connect(vec![(stream, Distribution::Hash(keys))], node))
     }
 
@@ -166,9 +167,7 @@ impl Builder<'_> {
         let Some(join) = classify(plan) else {
             return Err(SqlError::new(ErrorKind::Validation, "this node is not a join"));
         };
-        if join.strategy == Strategy::Regular
-            && left.schema.iter().chain(&right.schema).any(|c| c.rowtime)
-        {
+        if join.strategy == Strategy::Regular && left.schema.iter().chain(&right.schema).any(|c| c.rowtime) {
             return Err(SqlError::validation(
                 "Rowtime attributes must not be in the input rows of a regular join. As a workaround you can cast \
                  the time attributes of input tables to TIMESTAMP before.",

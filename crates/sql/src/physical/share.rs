@@ -98,9 +98,9 @@ pub(super) fn digest(plan: &Plan) -> String {
             format!("WindowAggregate {keys:?} {calls:?} {source:?} {window:?} {properties:?}")
         }
         Node::RowNumber { partition, order, .. } => format!("RowNumber {partition:?} {order:?}"),
-        Node::WindowRank { partition, start, end, order, rank_start, rank_end, output_rank, .. } => format!(
-            "WindowRank {partition:?} {start} {end} {order:?} {rank_start} {rank_end} {output_rank}"
-        ),
+        Node::WindowRank { partition, start, end, order, rank_start, rank_end, output_rank, .. } => {
+            format!("WindowRank {partition:?} {start} {end} {order:?} {rank_start} {rank_end} {output_rank}")
+        }
         Node::Join { kind, condition, .. } => format!("Join {kind:?} {condition:?}"),
         Node::Unnest { collection, outer, with_ordinality, .. } => {
             format!("Unnest {collection:?} {outer} {with_ordinality}")

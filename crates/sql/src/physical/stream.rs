@@ -98,7 +98,9 @@ impl Builder<'_> {
             .map(|(index, (stream, distribution))| {
                 let from_parallelism = stream.parallelism;
                 let exchange = match distribution {
-                    Distribution::Hash(keys) if parallelism > 1 => Exchange::Hash(Arc::new(HashKeys::new(keys))),
+                    Distribution::Hash(keys) if parallelism > 1 => {
+                        Exchange::Hash(Arc::new(HashKeys::new(keys)))
+                    }
                     _ if from_parallelism == parallelism => Exchange::Forward,
                     _ => Exchange::Rebalance,
                 };

@@ -1,10 +1,10 @@
 //! VALUES as a source: one split, which the first reader that asks gets.
 
 use arrow::array::RecordBatch;
+use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::source::{Assignment, Poll, Source, SourceReader, Split, SplitEnumerator};
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
-use streamkeeper_dataflow::OperatorResult;
 
 /// Constant rows.
 #[derive(Debug)]

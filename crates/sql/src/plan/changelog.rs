@@ -9,7 +9,9 @@ pub(crate) fn is_changelog(plan: &Plan) -> bool {
         Node::Aggregate { input, calls, .. } => !calls.is_empty() || is_changelog(input),
         Node::Join { left, right, kind, .. } => {
             let inner = matches!(kind, JoinKind::Inner | JoinKind::Semi);
-            (!inner && !crate::physical::join::is_append_join(plan)) || is_changelog(left) || is_changelog(right)
+            (!inner && !crate::physical::join::is_append_join(plan))
+                || is_changelog(left)
+                || is_changelog(right)
         }
         _ => plan.inputs().into_iter().any(is_changelog),
     }
@@ -18,7 +20,9 @@ pub(crate) fn is_changelog(plan: &Plan) -> bool {
 /// The node that first turns an insert-only stream into a changelog, by its name in Flink's plans.
 pub(crate) fn update_producer(plan: &Plan) -> &Plan {
     match plan.inputs().into_iter().find(|input| is_changelog(input)) {
-        Some(input) if !matches!(plan.node, Node::Aggregate { .. } | Node::Join { .. }) => update_producer(input),
+        Some(input) if !matches!(plan.node, Node::Aggregate { .. } | Node::Join { .. }) => {
+            update_producer(input)
+        }
         _ => plan,
     }
 }

@@ -147,8 +147,7 @@ impl Plan {
         }
         let projection = all_columns(&self.schema);
         let schema = self.schema.clone();
-        let node =
-            Node::Calc { input: Box::new(self), filter: Some(and_all(conditions)), projection };
+        let node = Node::Calc { input: Box::new(self), filter: Some(and_all(conditions)), projection };
         Self { node, schema }
     }
 

@@ -112,13 +112,19 @@ impl Session {
             Statement::StatementSet(inserts) => self.inserts(inserts),
             Statement::BeginStatementSet => {
                 if self.open_set.replace(Vec::new()).is_some() {
-                    return Err(SqlError::new(ErrorKind::Validation, "A statement set is open already; END it first"));
+                    return Err(SqlError::new(
+                        ErrorKind::Validation,
+                        "A statement set is open already; END it first",
+                    ));
                 }
                 Ok(StatementResult::Ok("Begin a statement set".to_owned()))
             }
             Statement::EndStatementSet => match self.open_set.take() {
                 Some(inserts) if !inserts.is_empty() => self.inserts(&inserts),
-                _ => Err(SqlError::new(ErrorKind::Validation, "There is no INSERT in the statement set to END")),
+                _ => Err(SqlError::new(
+                    ErrorKind::Validation,
+                    "There is no INSERT in the statement set to END",
+                )),
             },
             Statement::Execute(statement) => self.execute(statement),
             Statement::Explain { statement, .. } => self.explain(statement),
@@ -248,8 +254,7 @@ impl Session {
     fn job(&mut self, sinks: Vec<SinkPlan>, name: &str) -> Result<StatementResult> {
         let ctx = self.context();
         let names = sinks.iter().map(|s| s.table.name()).collect();
-        let sinks =
-            sinks.into_iter().map(|sink| SinkPlan { plan: optimize(sink.plan), ..sink }).collect();
+        let sinks = sinks.into_iter().map(|sink| SinkPlan { plan: optimize(sink.plan), ..sink }).collect();
         let graph = plan_job(sinks, &self.physical(), &ctx)?;
         let name = self.config.get("pipeline.name").unwrap_or(name).to_owned();
         Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names })))

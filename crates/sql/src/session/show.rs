@@ -23,7 +23,8 @@ fn table(columns: &[&str], rows: Vec<Vec<String>>) -> StatementResult {
 
 pub(super) fn show(show: &Show, catalog: &Catalog) -> Result<StatementResult> {
     let list = |title: &str, names: Vec<String>| {
-        let names = names.into_iter().filter(|name| show.like.as_ref().is_none_or(|like| matches(like, name)));
+        let names =
+            names.into_iter().filter(|name| show.like.as_ref().is_none_or(|like| matches(like, name)));
         Ok(table(&[title], names.map(|name| vec![name]).collect()))
     };
     let database = || match &show.name {
@@ -62,7 +63,11 @@ pub(super) fn show(show: &Show, catalog: &Catalog) -> Result<StatementResult> {
                     Ok(StatementResult::Text(view.show_create(&path, temporary)))
                 }
                 (object, _) => Err(SqlError::validation(
-                    format!("'{path}' is a {}; use SHOW CREATE {}", object.kind(), object.kind().to_uppercase()),
+                    format!(
+                        "'{path}' is a {}; use SHOW CREATE {}",
+                        object.kind(),
+                        object.kind().to_uppercase()
+                    ),
                     name.span(),
                 )),
             }
@@ -72,7 +77,9 @@ pub(super) fn show(show: &Show, catalog: &Catalog) -> Result<StatementResult> {
             let StatementResult::Table { columns, mut rows } = describe(catalog, name)? else {
                 return Err(unsupported(show));
             };
-            rows.retain(|row| show.like.as_ref().is_none_or(|like| row.first().is_some_and(|n| matches(like, n))));
+            rows.retain(|row| {
+                show.like.as_ref().is_none_or(|like| row.first().is_some_and(|n| matches(like, n)))
+            });
             Ok(StatementResult::Table { columns, rows })
         }
         _ => Err(unsupported(show)),
@@ -150,7 +157,8 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_sql() {
-        let like = |pattern: &str| ShowLike { negated: false, ignore_case: false, pattern: pattern.to_owned() };
+        let like =
+            |pattern: &str| ShowLike { negated: false, ignore_case: false, pattern: pattern.to_owned() };
         assert!(matches(&like("a%"), "abc") && matches(&like("%b_"), "abc") && matches(&like("%"), ""));
         assert!(!matches(&like("a_"), "abc") && !matches(&like("A%"), "abc"));
         assert!(matches(&ShowLike { ignore_case: true, ..like("A%") }, "abc"));

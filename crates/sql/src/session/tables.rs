@@ -36,7 +36,9 @@ impl Names for CatalogNames<'_> {
         let (path, object) = self.catalog.resolve(&ObjectName::from(parts))?;
         let names = [path.catalog.clone(), path.database.clone(), path.object.clone()];
         match object {
-            CatalogObject::Table(table) => Ok(Named::Table(Arc::new(resolve(&path, table, hints, self.ctx)?))),
+            CatalogObject::Table(table) => {
+                Ok(Named::Table(Arc::new(resolve(&path, table, hints, self.ctx)?)))
+            }
             CatalogObject::View(view) => Ok(Named::View {
                 path: names,
                 query: view.query.clone(),
@@ -81,8 +83,7 @@ fn resolve(
     let columns = columns(table, ctx)?;
     let watermark = watermark(table, &columns, ctx)?;
     let position = |name: &String| columns.iter().position(|c| c.field.name == *name);
-    let primary_key =
-        table.primary_key.iter().flat_map(|k| &k.columns).filter_map(position).collect();
+    let primary_key = table.primary_key.iter().flat_map(|k| &k.columns).filter_map(position).collect();
     let mut options: BTreeMap<String, String> = table.options.iter().cloned().collect();
     options.extend(hints.iter().map(|(k, v)| (k.clone(), v.clone())));
     Ok(Table {
