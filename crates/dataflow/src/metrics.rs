@@ -56,6 +56,8 @@ pub struct TaskMetrics {
     pub num_bytes_out: Counter,
     /// `numRecordsInErrors`: malformed records that were skipped, as asked.
     pub num_records_in_errors: Counter,
+    /// When a sink got its first row, epoch milliseconds; 0 before, and elsewhere.
+    pub first_row_at: Gauge,
     /// `numLateRecordsDropped`: records behind the watermark that a window dropped.
     pub num_late_records_dropped: Counter,
     /// `currentInputWatermark`, epoch milliseconds.
@@ -79,6 +81,7 @@ impl Default for TaskMetrics {
             num_bytes_out: Counter::default(),
             num_records_in_errors: Counter::default(),
             num_late_records_dropped: Counter::default(),
+            first_row_at: Gauge::default(),
             current_input_watermark: Gauge::new(MIN_WATERMARK),
             current_output_watermark: Gauge::new(MIN_WATERMARK),
             busy_ns: Counter::default(),

@@ -14,7 +14,7 @@ use crate::graph::OperatorNode;
 use crate::metrics::TaskMetrics;
 use crate::operator::{Operator, OperatorContext, OperatorFactory, Output};
 use crate::state::SnapshotFn;
-use crate::time::Timestamp;
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// An output that is complete but not yet visible, in the sink's own encoding. It names its target.
 pub type Committable = Vec<u8>;
@@ -119,6 +119,9 @@ impl<B: Batch> Operator<B, B> for SinkOperator<B> {
 
     fn on_batch(&mut self, _input: usize, batch: B, _out: &mut dyn Output<B>) -> OperatorResult<()> {
         if let Some(metrics) = &self.metrics {
+            if metrics.first_row_at.get() == 0 {
+                metrics.first_row_at.set(SystemClock.now_ms());
+            }
             metrics.num_records_out.add(batch.num_rows() as u64);
             metrics.num_bytes_out.add(batch.num_bytes() as u64);
         }
