@@ -1,1 +1,134 @@
-fn main() {}
+//! The `streamkeeper` command.
+
+mod bench;
+mod config_file;
+mod nexmark;
+mod progress;
+mod run;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A stream processor that speaks Flink SQL.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  streamkeeper sql -f examples/flights/delays.sql
+  streamkeeper sql -e \"SELECT 1 + 1\"
+  streamkeeper sql -f job.sql --set parallelism.default=2 --from-checkpoint checkpoints/
+
+Exit codes: 0 success, 1 a job failed, 2 the statements or options are wrong."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run SQL statements; each INSERT or statement set is a job, and runs to its end.
+    Sql(SqlArgs),
+    /// Measure the engine on the Nexmark queries.
+    Bench(bench::BenchArgs),
+}
+
+/// What `streamkeeper sql` is asked to do.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Keys are Flink's. Those most often needed:
+  parallelism.default                     subtasks per task (1)
+  execution.checkpointing.interval        time between checkpoints; files are committed with them (none)
+  execution.checkpointing.dir             where checkpoints are kept, to resume after a crash (memory only)
+  restart-strategy.type                   none, fixed-delay, failure-rate, exponential-delay
+  table.local-time-zone                   zone of TIMESTAMP_LTZ (UTC)
+Keys are taken from streamkeeper.yaml (in this directory, or $STREAMKEEPER_CONF), then --set, then SET statements.
+
+After a crash, run the same script with --from-checkpoint and the checkpoint directory: output goes on exactly
+where it was committed.")]
+pub struct SqlArgs {
+    /// File with SQL statements; `-` reads standard input.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "execute", required_unless_present = "execute")]
+    file: Option<PathBuf>,
+    /// SQL statements.
+    #[arg(short, long, value_name = "STATEMENT")]
+    execute: Option<String>,
+    /// Set a configuration key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Subtasks per task: short for --set parallelism.default=N.
+    #[arg(short, long, value_name = "N")]
+    parallelism: Option<u16>,
+    /// Resume from a checkpoint: its `chk-N` directory, or the checkpoint directory of the run (its latest).
+    #[arg(long, value_name = "PATH")]
+    from_checkpoint: Option<PathBuf>,
+    /// Print nothing but results and errors.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write what each job did to this file, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    explain_panics();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMKEEPER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+    let outcome = match Cli::parse().command {
+        Command::Sql(args) => run::sql(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to tell it to when standard error is closed.
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("{}\n", failure.message).as_bytes(),
+            );
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Rust's default panic message says where in our code; a user is told that it is ours to mend.
+fn explain_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        default(panic);
+        eprintln!("This is a bug in streamkeeper: please report it with the statements that led to it.");
+    }));
+}
+
+/// Why the command did not do what it was asked.
+pub struct Failure {
+    /// For standard error.
+    pub message: String,
+    /// Exit code.
+    pub code: u8,
+}
+
+impl Failure {
+    /// A job failed: exit code 1.
+    pub fn job(message: impl std::fmt::Display) -> Self {
+        Self { message: format!("error: {message}"), code: 1 }
+    }
+
+    /// The user's text or options are wrong: exit code 2.
+    pub fn usage(message: impl std::fmt::Display) -> Self {
+        Self { message: format!("error: {message}"), code: 2 }
+    }
+}

@@ -1,0 +1,163 @@
+//! `streamkeeper bench`: Nexmark queries over generated bids, each in a process of its own, so that CPU time and peak
+//! memory are those of the query.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::progress::count;
+use crate::{Failure, nexmark};
+
+const DDL: &str = "\
+SET 'table.local-time-zone' = 'UTC';
+SET 'execution.checkpointing.interval' = '10s';
+CREATE TABLE bid (
+  auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING,
+  WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${IN}', 'format' = 'csv');
+";
+
+/// Name, columns of the sink, query, and what Flink 2.3.0 does per CPU-second on a machine like ours, for scale.
+const QUERIES: [(&str, &str, &str, &str); 7] = [
+    (
+        "q0",
+        "auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING",
+        "SELECT auction, bidder, price, `dateTime`, extra FROM bid",
+        "0.28",
+    ),
+    (
+        "q1",
+        "auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `dateTime` TIMESTAMP(3), extra STRING",
+        "SELECT auction, bidder, 0.908 * price, `dateTime`, extra FROM bid",
+        "0.25",
+    ),
+    (
+        "q2",
+        "auction BIGINT, price BIGINT",
+        "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0",
+        "0.42",
+    ),
+    (
+        "q5",
+        "auction BIGINT, num BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3)",
+        "SELECT a.auction, a.num, a.starttime, a.endtime FROM (
+           SELECT auction, COUNT(*) AS num, window_start AS starttime, window_end AS endtime
+           FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+           GROUP BY auction, window_start, window_end) AS a
+         JOIN (
+           SELECT MAX(c.num) AS maxn, c.starttime, c.endtime FROM (
+             SELECT COUNT(*) AS num, window_start AS starttime, window_end AS endtime
+             FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+             GROUP BY auction, window_start, window_end) AS c
+           GROUP BY c.starttime, c.endtime) AS m
+         ON a.starttime = m.starttime AND a.endtime = m.endtime AND a.num >= m.maxn",
+        "0.19",
+    ),
+    (
+        "q7w",
+        "auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING",
+        "SELECT B.auction, B.bidder, B.price, B.`dateTime`, B.extra
+         FROM (SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))) B
+         JOIN (
+           SELECT MAX(price) AS maxprice, window_start, window_end
+           FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+           GROUP BY window_start, window_end) B1
+         ON B.window_start = B1.window_start AND B.window_end = B1.window_end AND B.price = B1.maxprice",
+        "0.08",
+    ),
+    (
+        "q12",
+        "bidder BIGINT, bid_count BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3)",
+        "SELECT bidder, COUNT(*), window_start, window_end
+         FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+         GROUP BY bidder, window_start, window_end",
+        "0.28",
+    ),
+    ("count", "bidder BIGINT, cnt BIGINT", "SELECT bidder, COUNT(*) FROM bid GROUP BY bidder", "0.23"),
+];
+
+/// What `streamkeeper bench` is asked to do.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each query reads generated Nexmark bids from CSV files and writes to `blackhole`, with a checkpoint every 10 s. CPU is
+that of all threads of the process, memory its peak. `vs Flink` is rows per CPU-second against the figure of Flink
+2.3.0 on a 2-core machine (0.28 M for q0 and so on), measured once, not in the same run.")]
+pub struct BenchArgs {
+    /// Number of bids.
+    #[arg(long, default_value_t = 10_000_000)]
+    bids: u64,
+    /// Queries to run, of q0, q1, q2, q5, q7w, q12, count.
+    #[arg(long, value_delimiter = ',')]
+    queries: Vec<String>,
+    /// Where the bids are generated, or found from an earlier run of the same size.
+    #[arg(long, default_value = "target/nexmark")]
+    data: PathBuf,
+    /// Subtasks per task.
+    #[arg(short, long, default_value_t = 1)]
+    parallelism: u16,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    let names: Vec<&str> = QUERIES.iter().map(|query| query.0).collect();
+    if let Some(unknown) = args.queries.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(Failure::usage(format!("there is no query `{unknown}`; there are {}", names.join(", "))));
+    }
+    let input = prepare(args)?;
+    println!(
+        "{:<6} {:>8} {:>8} {:>10} {:>14} {:>10}",
+        "query", "wall s", "CPU s", "peak MiB", "M rows/CPU s", "vs Flink"
+    );
+    for (name, columns, query, flink) in QUERIES {
+        if !args.queries.is_empty() && !args.queries.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        let report = measure(args, &input, columns, query)?;
+        let number = |key: &str| report.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+        let rate = args.bids as f64 / number("cpu_s").max(0.01) / 1e6;
+        println!(
+            "{name:<6} {:>8.2} {:>8.2} {:>10.0} {:>14.2} {:>9.1}x",
+            number("wall_s"),
+            number("cpu_s"),
+            number("peak_bytes") / 1048576.0,
+            rate,
+            rate / flink.parse().unwrap_or(1.0),
+        );
+    }
+    Ok(())
+}
+
+/// Generates the bids, unless they are there: a marker written last says which they are.
+fn prepare(args: &BenchArgs) -> Result<PathBuf, Failure> {
+    let directory = args.data.join(format!("bid-{}", args.bids));
+    let marker = args.data.join(format!("bid-{}.done", args.bids));
+    let fail =
+        |e: std::io::Error| Failure::job(format!("cannot generate bids in {}: {e}", directory.display()));
+    if !marker.exists() {
+        eprintln!("Generating {} bids in {}", count(args.bids), directory.display());
+        let bytes = nexmark::write_bids(&directory, args.bids, 10_000, 42).map_err(fail)?;
+        std::fs::write(&marker, format!("{bytes}\n")).map_err(fail)?;
+    }
+    Ok(directory)
+}
+
+fn measure(args: &BenchArgs, input: &Path, columns: &str, query: &str) -> Result<Value, Failure> {
+    let fail = |what: &str, e: &dyn std::fmt::Display| Failure::job(format!("cannot {what}: {e}"));
+    let report = tempfile::NamedTempFile::new().map_err(|e| fail("create a report file", &e))?;
+    let ddl = DDL.replace("${IN}", &input.display().to_string());
+    let sql = format!(
+        "{ddl}CREATE TABLE sink ({columns}) WITH ('connector' = 'blackhole');\nINSERT INTO sink {query};"
+    );
+    let program = std::env::current_exe().map_err(|e| fail("find this program", &e))?;
+    let output = Command::new(program)
+        .args(["sql", "--quiet", "-e", &sql, "--parallelism", &args.parallelism.to_string(), "--report"])
+        .arg(report.path())
+        .output()
+        .map_err(|e| fail("run a query", &e))?;
+    if !output.status.success() {
+        return Err(Failure::job(String::from_utf8_lossy(&output.stderr)));
+    }
+    let text = std::fs::read_to_string(report.path()).map_err(|e| fail("read the report", &e))?;
+    serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|e| fail("read the report", &e))
+}

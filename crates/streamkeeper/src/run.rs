@@ -1,0 +1,281 @@
+//! `streamkeeper sql`: runs the statements of a script one after the other, and each job to its end.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use streamkeeper_dataflow::Error;
+use streamkeeper_dataflow::checkpoint::coordinator::CoordinatorConfig;
+use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
+use streamkeeper_dataflow::job::{JobConfig, JobHandle, JobStatus, new_lineage, start};
+use streamkeeper_sql::config::{Config, JobSettings};
+use streamkeeper_sql::error::SqlError;
+use streamkeeper_sql::parser::parse_script;
+use streamkeeper_sql::session::{PlannedJob, Session, StatementResult};
+
+use crate::progress::{self, Totals};
+use crate::usage::{Usage, process_start_ms};
+use crate::{Failure, SqlArgs, config_file};
+
+/// Larger scripts are refused.
+const MAX_SCRIPT_BYTES: u64 = 4 << 20;
+
+/// Bytes that wait between two subtasks.
+const CHANNEL_CAPACITY_BYTES: usize = 1 << 20;
+
+/// Runs the command.
+pub(crate) fn sql(args: &SqlArgs) -> Result<(), Failure> {
+    let (text, name) = script(args)?;
+    let shown = name.as_deref();
+    let reject = |error: SqlError| Failure::usage(error.render(&text, shown));
+    let statements = parse_script(&text).map_err(reject)?;
+    let mut session = Session::new(configuration(args)?);
+    let mut from_checkpoint = args.from_checkpoint.clone();
+    let mut jobs = 0;
+    for statement in &statements {
+        let result = session.execute(&statement.node).map_err(reject)?;
+        for warning in session.take_warnings() {
+            tracing::warn!("{warning}");
+        }
+        match result {
+            StatementResult::Ok(message) => note(args, &message),
+            StatementResult::Text(text) => print(&format!("{text}\n"))?,
+            StatementResult::Table { columns, rows } => print(&table(&columns, &rows))?,
+            StatementResult::Job(job) => {
+                jobs += 1;
+                if jobs > 1 && args.from_checkpoint.is_some() {
+                    return Err(Failure::usage(
+                        "--from-checkpoint is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET",
+                    ));
+                }
+                let settings = session.config().job();
+                run_job(args, *job, &settings, from_checkpoint.take().or(settings.recovery_path.clone()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text, and the name that errors give it.
+fn script(args: &SqlArgs) -> Result<(String, Option<String>), Failure> {
+    if let Some(text) = &args.execute {
+        return Ok((text.clone(), None));
+    }
+    let path = args.file.clone().unwrap_or_else(|| PathBuf::from("-"));
+    let name = path.display().to_string();
+    let mut text = String::new();
+    let read =
+        |reader: &mut dyn Read, text: &mut String| reader.take(MAX_SCRIPT_BYTES + 1).read_to_string(text);
+    let result = if name == "-" {
+        read(&mut std::io::stdin().lock(), &mut text)
+    } else {
+        std::fs::File::open(&path).and_then(|mut file| read(&mut file, &mut text))
+    };
+    result.map_err(|e| Failure::usage(format!("cannot read {name}: {e}")))?;
+    if text.len() as u64 > MAX_SCRIPT_BYTES {
+        return Err(Failure::usage(format!("{name} is larger than {} MiB", MAX_SCRIPT_BYTES >> 20)));
+    }
+    Ok((text, Some(if name == "-" { "<stdin>".into() } else { name })))
+}
+
+/// The file's keys, then those of the command line.
+fn configuration(args: &SqlArgs) -> Result<Config, Failure> {
+    let mut config = Config::default();
+    let mut set = |key: &str, value: &str| -> Result<(), Failure> {
+        if let Some(warning) = config.set(key, value).map_err(Failure::usage)? {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
+    };
+    if let Some(path) = config_file::path() {
+        for (key, value) in config_file::read(&path).map_err(Failure::usage)? {
+            set(&key, &value)?;
+        }
+    }
+    for entry in &args.set {
+        let (key, value) = entry
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("--set {entry}: write it as --set key=value")))?;
+        set(key.trim(), value.trim())?;
+    }
+    if let Some(parallelism) = args.parallelism {
+        set("parallelism.default", &parallelism.to_string())?;
+    }
+    Ok(config)
+}
+
+fn run_job(
+    args: &SqlArgs,
+    planned: PlannedJob,
+    settings: &JobSettings,
+    from: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    let name = settings.name.clone().unwrap_or(planned.name);
+    let (storage, lineage, restore) = match &from {
+        Some(path) => {
+            let location = locate(path).map_err(Failure::job)?;
+            let storage =
+                CheckpointStorage::directory(&location.directory, &location.lineage).map_err(Failure::job)?;
+            let restored = storage.read(location.checkpoint).map_err(Failure::job)?;
+            note(
+                args,
+                &format!("Resuming from checkpoint {} of run {}", location.checkpoint, location.lineage),
+            );
+            (storage, location.lineage, Some(restored))
+        }
+        None => {
+            let lineage = new_lineage();
+            let storage = match &settings.checkpoint_directory {
+                Some(directory) => CheckpointStorage::directory(directory, &lineage),
+                None => CheckpointStorage::in_memory(&lineage),
+            };
+            (storage.map_err(Failure::job)?, lineage, None)
+        }
+    };
+    let config = job_config(&name, lineage, settings);
+    let job = start(planned.graph, config, storage, restore).map_err(Failure::job)?;
+    if !args.quiet {
+        progress::print_tasks(&name, &job.vertices());
+    }
+    progress::follow(&job, args.quiet);
+    let elapsed = started.elapsed();
+    let usage = Usage::now();
+    if !args.quiet {
+        progress::print_summary(&name, &job, elapsed, usage);
+    }
+    if let Some(path) = &args.report {
+        report(path, &name, &job, elapsed, usage)
+            .map_err(|e| Failure::job(format!("cannot write the report {}: {e}", path.display())))?;
+    }
+    match job.wait() {
+        Ok(JobStatus::Finished) => Ok(()),
+        Ok(status) => Err(Failure::job(format!("job {name} ended as {status:?}"))),
+        Err(error) => Err(job_failure(&name, &error)),
+    }
+}
+
+fn job_failure(name: &str, error: &Error) -> Failure {
+    Failure::job(format!("job {name} failed in {error}"))
+}
+
+fn job_config(name: &str, lineage: String, settings: &JobSettings) -> JobConfig {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    JobConfig {
+        name: name.to_owned(),
+        lineage,
+        checkpointing: CoordinatorConfig {
+            interval_ms: settings.checkpoint_interval.map(ms),
+            timeout_ms: ms(settings.checkpoint_timeout),
+            min_pause_ms: ms(settings.min_pause),
+            tolerable_failures: settings.tolerable_failures,
+        },
+        num_retained: settings.num_retained,
+        restart: settings.restart.clone(),
+        channel_capacity_bytes: CHANNEL_CAPACITY_BYTES,
+        buffer_timeout: settings.buffer_timeout,
+    }
+}
+
+fn report(
+    path: &std::path::Path,
+    name: &str,
+    job: &JobHandle,
+    elapsed: Duration,
+    usage: Usage,
+) -> std::io::Result<()> {
+    let vertices = job.vertices();
+    let totals = Totals::of(&vertices);
+    let first_rows =
+        vertices.iter().flat_map(|v| &v.subtasks).map(|m| m.first_row_at.get()).filter(|at| *at > 0);
+    let first_row = first_rows.min().zip(process_start_ms()).map(|(row, start)| row - start);
+    let tasks: Vec<serde_json::Value> = vertices
+        .iter()
+        .map(|vertex| {
+            let subtasks: Vec<serde_json::Value> = vertex
+                .subtasks
+                .iter()
+                .map(|metrics| {
+                    serde_json::Value::Object(
+                        metrics.snapshot().map(|(k, v)| (k.into(), v.into())).into_iter().collect(),
+                    )
+                })
+                .collect();
+            serde_json::json!({ "name": vertex.name, "subtasks": subtasks })
+        })
+        .collect();
+    let line = serde_json::json!({
+        "job": name,
+        "status": format!("{:?}", job.status()),
+        "wall_s": elapsed.as_secs_f64(),
+        "cpu_s": usage.cpu_s,
+        "peak_bytes": usage.peak_bytes,
+        "rows_in": totals.rows_in,
+        "rows_out": totals.rows_out,
+        "first_row_after_start_ms": first_row,
+        "checkpoints": job.metrics().number_of_completed_checkpoints.get(),
+        "tasks": tasks,
+    });
+    let mut file = std::fs::File::options().create(true).append(true).open(path)?;
+    writeln!(file, "{line}")
+}
+
+fn note(args: &SqlArgs, message: &str) {
+    if !args.quiet && !message.is_empty() && std::io::stderr().is_terminal() {
+        eprintln!("{message}");
+    }
+}
+
+/// A reader that has gone (`| head`) is not an error of ours.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::job(format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Rows as Flink's SQL client shows them.
+fn table(columns: &[String], rows: &[Vec<String>]) -> String {
+    let width = |text: &str| text.chars().count();
+    let mut widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
+    for row in rows {
+        for (i, cell) in row.iter().enumerate() {
+            widths[i] = widths[i].max(width(cell));
+        }
+    }
+    let border: String =
+        widths.iter().map(|w| format!("+{}", "-".repeat(w + 2))).chain(["+\n".into()]).collect();
+    let line = |cells: &[String]| -> String {
+        let cells =
+            cells.iter().zip(&widths).map(|(cell, w)| format!("| {}{cell} ", " ".repeat(w - width(cell))));
+        cells.chain(["|\n".into()]).collect()
+    };
+    if rows.is_empty() {
+        return "Empty set\n".into();
+    }
+    let body: String = rows.iter().map(|row| line(row)).collect();
+    let count = if rows.len() == 1 { "1 row in set".into() } else { format!("{} rows in set", rows.len()) };
+    format!("{border}{}{border}{body}{border}{count}\n", line(columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn tables_look_like_those_of_flinks_client() {
+        let text = table(&["name".into(), "type".into()], &[vec!["a".into(), "INT".into()]]);
+        let expected = "\
++------+------+
+| name | type |
++------+------+
+|    a |  INT |
++------+------+
+1 row in set
+";
+        assert_eq!(text, expected);
+        assert_eq!(table(&["name".into()], &[]), "Empty set\n");
+    }
+}

@@ -1,0 +1,6 @@
+//! The real binary, used as a user would.
+mod bad_input;
+mod cli;
+mod oracle;
+mod recovery;
+mod support;
