@@ -8,7 +8,9 @@ use streamkeeper_sql::operators::spec::{
     AggregateCall, AggregateFunction, WindowAggregateSpec, WindowInput, WindowKind, WindowProperty,
     WindowTableFunctionSpec,
 };
-use streamkeeper_sql::operators::window::{WindowAggregate, WindowTableFunction};
+use streamkeeper_sql::operators::window::{
+    GlobalWindowAggregate, LocalWindowAggregate, WindowAggregate, WindowTableFunction,
+};
 
 pub(crate) fn field(name: &str, kind: TypeKind) -> Field {
     Field::new(name, kind.into())
@@ -391,4 +393,54 @@ fn result_types_are_those_of_flink() {
     assert_eq!(of(AggregateFunction::Count, TypeKind::BigInt.into()), "BIGINT NOT NULL");
     let refused = AggregateFunction::Sum.return_type(&[DataType::string()], false).unwrap_err();
     assert!(refused.contains("SUM") && refused.contains("STRING"));
+}
+
+#[test]
+fn two_phases_give_the_rows_of_one() {
+    let input = input();
+    for (number, kind) in [tumble(2000), HOP, CUMULATE].into_iter().enumerate() {
+        use AggregateFunction::*;
+        let mut calls =
+            [Count, Sum, Avg, Min, Max].map(|function| call(&input, function, &[1], false)).to_vec();
+        calls.push(call(&input, Sum, &[1], true));
+        let spec = || spec(kind, &[0], calls.clone());
+        for seed in 0..20 {
+            let mut random = Random(seed * 3 + number as u64);
+            let mut one = Harness::open(WindowAggregate::new(spec())).unwrap();
+            let mut locals = [0, 1].map(|_| Harness::open(LocalWindowAggregate::new(spec())).unwrap());
+            let mut global = Harness::open(GlobalWindowAggregate::new(spec())).unwrap();
+            for step in steps(&mut random) {
+                let mut partials = Vec::new();
+                match step {
+                    Step::Rows(lines) => {
+                        let lines = lines.iter().map(String::as_str).collect::<Vec<_>>();
+                        one.push(0, batch(&input, false, &lines).unwrap()).unwrap();
+                        let (left, right) = lines.split_at(lines.len() / 2);
+                        for (local, lines) in locals.iter_mut().zip([left, right]) {
+                            local.push(0, batch(&input, false, lines).unwrap()).unwrap();
+                            if random.below(4) == 0 {
+                                assert!(local.snapshot().unwrap().is_empty());
+                            }
+                            partials.extend(local.take_batches());
+                        }
+                        partials.into_iter().for_each(|rows| global.push(0, rows).unwrap());
+                    }
+                    Step::Watermark(watermark) => {
+                        one.watermark(watermark).unwrap();
+                        for local in &mut locals {
+                            local.watermark(watermark).unwrap();
+                            partials.extend(local.take_batches());
+                        }
+                        partials.into_iter().for_each(|rows| global.push(0, rows).unwrap());
+                        global.watermark(watermark).unwrap();
+                    }
+                }
+            }
+            let (mut expected, mut rows) = (one.take(), global.take());
+            expected.sort();
+            rows.sort();
+            assert!(!rows.is_empty());
+            assert_eq!(rows, expected, "{kind:?}, seed {seed}");
+        }
+    }
 }

@@ -62,7 +62,7 @@ impl Operator<RecordBatch, RecordBatch> for WindowAggregate {
         _out: &mut dyn Output<RecordBatch>,
     ) -> OperatorResult<()> {
         match self.running()? {
-            (context, Windows::Sliced(sliced)) => sliced.on_batch(&batch, context),
+            (context, Windows::Sliced(sliced)) => sliced.on_batch(&batch, Some(context)),
             (context, Windows::Sessions(sessions)) => sessions.on_batch(&batch, context),
         }
     }

@@ -15,7 +15,7 @@ use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use super::assign::{LocalClock, Slices};
-use super::pane::{Pane, PaneKind};
+use super::pane::{OUTPUT_ROWS, Pane, PaneKind};
 use crate::operators::keyed_rows::{read_rows, read_watermark, write_rows, write_watermark};
 use crate::operators::keys::widen;
 use crate::operators::spec::{WindowAggregateSpec, WindowInput};
@@ -66,12 +66,46 @@ impl Sliced {
     pub(super) fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
         self.watermark = read_watermark(&context.restored)?;
         for rows in read_rows(&context.restored, STATE, &self.kind.fingerprint, &self.kind.state)? {
-            self.restore(&rows)?;
+            self.merge_partials(&rows, None)?;
         }
         Ok(())
     }
 
-    fn restore(&mut self, rows: &RecordBatch) -> OperatorResult<()> {
+    /// Whether a window with rows fires at this watermark.
+    pub(super) fn due(&self, watermark: Timestamp) -> bool {
+        let first = self.panes.first_key_value().map(|((first, _), _)| *first);
+        first.is_some_and(|first| match &self.assigner {
+            Assigner::Time { slices, .. } => self.fires_at(slices.first_end(first)) <= watermark,
+            Assigner::Attached => self.fires_at(first) <= watermark,
+        })
+    }
+
+    /// Hands out all slices as rows of state, and forgets them.
+    pub(super) fn take_partials(
+        &mut self,
+        mut emit: impl FnMut(RecordBatch) -> OperatorResult<()>,
+    ) -> OperatorResult<()> {
+        let kind = self.pane_kind();
+        for ((a, b), pane) in std::mem::take(&mut self.panes) {
+            let rows = pane.state(&self.kind, [kind, a, b])?;
+            for start in (0..rows.num_rows()).step_by(OUTPUT_ROWS) {
+                emit(rows.slice(start, OUTPUT_ROWS.min(rows.num_rows() - start)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The kind of `panes` in the state.
+    fn pane_kind(&self) -> i64 {
+        if matches!(self.assigner, Assigner::Attached) { WINDOW } else { SLICE }
+    }
+
+    /// Adds rows of state. With `context`, those of slices whose windows have all fired are dropped and counted.
+    pub(super) fn merge_partials(
+        &mut self,
+        rows: &RecordBatch,
+        context: Option<&OperatorContext>,
+    ) -> OperatorResult<()> {
         let numbers = [0, 1, 2].map(|i| rows.column(i).as_primitive::<Int64Type>().values().clone());
         let name = |row: usize| [numbers[0][row], numbers[1][row], numbers[2][row]];
         let mut start = 0;
@@ -82,6 +116,12 @@ impl Sliced {
                 end += 1;
             }
             let part = rows.slice(start, end - start);
+            start = end;
+            if let Some(context) = context.filter(|_| self.fires_at(self.last_end((a, b))) <= self.watermark)
+            {
+                context.metrics.num_late_records_dropped.add(part.num_rows() as u64);
+                continue;
+            }
             let keys = part.columns()[3..self.kind.state_columns().start].to_vec();
             let state = part.columns()[self.kind.state_columns()].to_vec();
             let pane = match kind {
@@ -95,13 +135,12 @@ impl Sliced {
                 }
             };
             pane.merge_rows(&keys, &state, part.num_rows())?;
-            start = end;
         }
         Ok(())
     }
 
     pub(super) fn snapshot(&self, context: &OperatorContext) -> OperatorResult<SnapshotFn> {
-        let of_panes = if matches!(self.assigner, Assigner::Attached) { WINDOW } else { SLICE };
+        let of_panes = self.pane_kind();
         let mut rows = Vec::with_capacity(self.panes.len() + self.running.len());
         for ((a, b), pane) in &self.panes {
             rows.push(pane.state(&self.kind, [of_panes, *a, *b])?);
@@ -120,7 +159,12 @@ impl Sliced {
         }))
     }
 
-    pub(super) fn on_batch(&mut self, batch: &RecordBatch, context: &OperatorContext) -> OperatorResult<()> {
+    /// Adds rows. With `context`, those whose windows have all fired are dropped and counted.
+    pub(super) fn on_batch(
+        &mut self,
+        batch: &RecordBatch,
+        context: Option<&OperatorContext>,
+    ) -> OperatorResult<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -175,16 +219,25 @@ impl Sliced {
         Ok(())
     }
 
-    fn add(&mut self, name: (i64, i64), rows: RecordBatch, context: &OperatorContext) -> OperatorResult<()> {
-        let last = match &self.assigner {
-            Assigner::Time { slices, .. } => slices.last_end(name.0),
-            Assigner::Attached => name.0,
-        };
-        if self.fires_at(last) <= self.watermark {
+    fn add(
+        &mut self,
+        name: (i64, i64),
+        rows: RecordBatch,
+        context: Option<&OperatorContext>,
+    ) -> OperatorResult<()> {
+        if let Some(context) = context.filter(|_| self.fires_at(self.last_end(name)) <= self.watermark) {
             context.metrics.num_late_records_dropped.add(rows.num_rows() as u64);
             return Ok(());
         }
         pane_of(&mut self.panes, &self.kind, name)?.add(&self.kind, &rows, &mut self.ids)
+    }
+
+    /// End of the last window that needs the pane.
+    fn last_end(&self, name: (i64, i64)) -> i64 {
+        match &self.assigner {
+            Assigner::Time { slices, .. } => slices.last_end(name.0),
+            Assigner::Attached => name.0,
+        }
     }
 
     fn fires_at(&self, end: i64) -> Timestamp {
