@@ -140,8 +140,16 @@ impl WindowRank {
         Ok(())
     }
 
+    /// The columns by which the input is distributed: a Top-N without a partition is spread by window.
+    fn state_keys(spec: &WindowRankSpec) -> Vec<usize> {
+        if spec.partition.is_empty() {
+            return vec![spec.window_start, spec.window_end];
+        }
+        spec.partition.clone()
+    }
+
     fn fingerprint(spec: &WindowRankSpec) -> String {
-        fingerprint(&spec.input, &spec.partition)
+        fingerprint(&spec.input, &Self::state_keys(spec))
     }
 }
 
@@ -247,9 +255,9 @@ impl Operator<RecordBatch, RecordBatch> for WindowRank {
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
         let batches = self.windows.values().flat_map(|w| w.batches.iter().cloned()).collect::<Vec<_>>();
         let (snapshot, watermark) = (self.snapshot.clone(), self.watermark);
-        let (partition, fingerprint) = (self.spec.partition.clone(), Self::fingerprint(&self.spec));
+        let (keys, fingerprint) = (Self::state_keys(&self.spec), Self::fingerprint(&self.spec));
         Ok(Some(Box::new(move |writer| {
-            write_rows(writer, STATE, &fingerprint, &partition, &snapshot, &batches)?;
+            write_rows(writer, STATE, &fingerprint, &keys, &snapshot, &batches)?;
             write_watermark(writer, &snapshot, watermark);
             Ok(())
         })))

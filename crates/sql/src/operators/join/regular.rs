@@ -1,8 +1,8 @@
 //! Regular join: both inputs are kept for good, and each change of one is joined with all that the other holds.
 //!
 //! Invariant: at any point the changes emitted so far add up to the join of the rows held. Kinds and their order are
-//! Flink's: for a row that arrives, the NULL rows of partners that it is the first match of are deleted before the
-//! matches are inserted; for a row that leaves, its matches are deleted before the NULL rows come back. Sides that
+//! Flink's, partner by partner: where a row that arrives is the first match, the partner's NULL row is deleted before
+//! the match is inserted; where one that leaves is the last, the match is deleted before the NULL row comes back. Sides that
 //! emit NULL rows (and the left of semi and anti joins) count the partners of each row to know the first and the last.
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
@@ -196,16 +196,18 @@ impl RegularJoin {
                 pending.push(INSERT, change.row, NO_ROW);
             }
         } else {
+            let kind = if own.outer || other.outer { INSERT } else { change.kind };
             if other.outer {
                 for slot in partners {
                     if other.associations(*slot) == 0 {
                         pending.push(DELETE, NO_ROW, *slot);
                     }
                     other.add_association(*slot, 1);
+                    pending.push(kind, change.row, *slot);
                 }
+            } else {
+                pending.pairs(kind, change.row, partners);
             }
-            let kind = if own.outer || other.outer { INSERT } else { change.kind };
-            pending.pairs(kind, change.row, partners);
         }
         if change.slot != NO_ROW {
             own.link(change.slot, change.key, change.content, partners.len() as i32);
@@ -225,9 +227,12 @@ impl RegularJoin {
             }
             return;
         }
-        pending.pairs(if own.outer { DELETE } else { change.kind }, change.row, partners);
-        if other.outer {
+        let kind = if own.outer { DELETE } else { change.kind };
+        if !other.outer {
+            pending.pairs(kind, change.row, partners);
+        } else {
             for slot in partners {
+                pending.push(kind, change.row, *slot);
                 if other.associations(*slot) == 1 {
                     pending.push(INSERT, NO_ROW, *slot);
                 }
@@ -243,10 +248,8 @@ impl RegularJoin {
         }
         let left = &mut self.sides[0];
         match change.content {
-            Some(content) if is_retraction(change.kind) => {
-                if change.key != NO_GROUP {
-                    left.retract(change.key, content);
-                }
+            Some(content) if is_retraction(change.kind) && change.key != NO_GROUP => {
+                left.retract(change.key, content);
             }
             _ if change.slot != NO_ROW => {
                 left.link(change.slot, change.key, change.content, change.partners.len() as i32);
@@ -261,10 +264,8 @@ impl RegularJoin {
         let retraction = is_retraction(change.kind);
         let (decisive, difference) = if retraction { (1, -1) } else { (0, 1) };
         match change.content {
-            Some(content) if retraction => {
-                if change.key != NO_GROUP {
-                    right.retract(change.key, content);
-                }
+            Some(content) if retraction && change.key != NO_GROUP => {
+                right.retract(change.key, content);
             }
             _ if change.slot != NO_ROW => right.link(change.slot, change.key, change.content, 0),
             _ => {}

@@ -48,7 +48,8 @@ struct Side {
     columns: Vec<Field>,
     schema: SchemaRef,
     keys: Vec<usize>,
-    window_end: usize,
+    /// `(window_start, window_end)`.
+    window: (usize, usize),
 }
 
 #[derive(Default)]
@@ -69,19 +70,19 @@ impl WindowJoin {
     /// A join per window.
     pub fn new(spec: WindowJoinSpec) -> Self {
         let join = &spec.join;
-        let side = |name, columns: &[Field], keys: &[usize], window_end| Side {
+        let side = |name, columns: &[Field], keys: &[usize], window| Side {
             name,
             columns: columns.to_vec(),
             schema: to_arrow_schema(columns),
             keys: keys.to_vec(),
-            window_end,
+            window,
         };
         Self {
             kind: join.kind,
             joined: Joined::new(join, false),
             sides: [
-                side("left", &join.left, &join.left_keys, spec.left_window.1),
-                side("right", &join.right, &join.right_keys, spec.right_window.1),
+                side("left", &join.left, &join.left_keys, spec.left_window),
+                side("right", &join.right, &join.right_keys, spec.right_window),
             ],
             time_zone: None,
             event_time: EventTime::default(),
@@ -101,7 +102,7 @@ impl WindowJoin {
 
     /// Adds rows to their windows; the answer is how many came too late.
     fn add(&mut self, input: usize, batch: RecordBatch) -> OperatorResult<u64> {
-        let ends = millis(batch.column(self.sides[input].window_end), "window_end")?;
+        let ends = millis(batch.column(self.sides[input].window.1), "window_end")?;
         let Some(first) = ends.first() else { return Ok(0) };
         if ends.iter().all(|end| end == first) {
             return self.add_to(*first, input, batch);
@@ -293,8 +294,13 @@ impl Rows {
 }
 
 impl Side {
+    /// The columns by which the input is distributed: a join without keys is spread by window.
+    fn state_keys(&self) -> Vec<usize> {
+        if self.keys.is_empty() { vec![self.window.0, self.window.1] } else { self.keys.clone() }
+    }
+
     fn fingerprint(&self) -> String {
-        fingerprint(&self.columns, &self.keys)
+        fingerprint(&self.columns, &self.state_keys())
     }
 }
 
@@ -347,7 +353,7 @@ impl Operator<RecordBatch, RecordBatch> for WindowJoin {
         let captured = [0, 1].map(|input: usize| {
             let side = &self.sides[input];
             let batches = self.windows.values().flat_map(|w| w[input].batches.iter().cloned());
-            (side.name, side.fingerprint(), side.keys.clone(), batches.collect::<Vec<_>>())
+            (side.name, side.fingerprint(), side.state_keys(), batches.collect::<Vec<_>>())
         });
         Ok(Some(Box::new(move |writer| {
             for (name, fingerprint, keys, batches) in captured {
