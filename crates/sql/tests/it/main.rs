@@ -15,4 +15,5 @@ mod parser_depth;
 mod parser_errors;
 mod plan;
 mod rank;
+mod session;
 mod window;

@@ -1,0 +1,214 @@
+//! Scripts from text to rows in files, through the runtime.
+
+use std::path::Path;
+use std::time::Duration;
+
+use streamkeeper_dataflow::checkpoint::coordinator::CoordinatorConfig;
+use streamkeeper_dataflow::checkpoint::storage::CheckpointStorage;
+use streamkeeper_dataflow::job::{JobConfig, JobStatus, new_lineage, start};
+use streamkeeper_dataflow::restart::RestartStrategy;
+use streamkeeper_sql::config::Config;
+use streamkeeper_sql::parser::parse_script;
+use streamkeeper_sql::session::{PlannedJob, Session, StatementResult};
+
+/// Runs a job to its end.
+fn run_job(job: PlannedJob) {
+    let lineage = new_lineage();
+    let storage = CheckpointStorage::in_memory(&lineage).expect("storage");
+    let config = JobConfig {
+        name: job.name,
+        lineage,
+        checkpointing: CoordinatorConfig {
+            interval_ms: None,
+            timeout_ms: 60_000,
+            min_pause_ms: 0,
+            tolerable_failures: 0,
+        },
+        num_retained: 1,
+        restart: RestartStrategy::None,
+        channel_capacity_bytes: 1 << 20,
+        buffer_timeout: Duration::from_millis(10),
+    };
+    let handle = start(job.graph, config, storage, None).expect("the job starts");
+    assert_eq!(handle.wait().expect("the job runs"), JobStatus::Finished);
+}
+
+/// Runs a script.
+fn run(text: &str, parallelism: usize) {
+    let mut config = Config::default();
+    config.set("parallelism.default", &parallelism.to_string()).expect("a number");
+    let mut session = Session::new(config);
+    for statement in parse_script(text).unwrap_or_else(|e| panic!("{}", e.render(text, None))) {
+        match session.execute(&statement.node) {
+            Ok(StatementResult::Job(job)) => run_job(*job),
+            Ok(_) => {}
+            Err(error) => panic!("{}", error.render(text, None)),
+        }
+    }
+}
+
+/// All lines of all files of a directory, sorted.
+fn lines(directory: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if path.is_file() && !hidden {
+            lines.extend(std::fs::read_to_string(path).expect("text").lines().map(str::to_owned));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// One query over a small file of bids, at both parallelisms.
+fn bids(schema: &str, query: &str) -> String {
+    let mut results = Vec::new();
+    for parallelism in [1, 3] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let input = directory.path().join("bid.csv");
+        let rows = "1,10,5,2024-01-01 00:00:01\n1,11,7,2024-01-01 00:00:02\n2,10,3,2024-01-01 00:00:09\n\
+                    2,12,9,2024-01-01 00:00:11\n1,12,1,2024-01-01 00:00:21\n,13,4,2024-01-01 00:00:22\n";
+        std::fs::write(&input, rows).expect("written");
+        let output = directory.path().join("out");
+        let script = format!(
+            "CREATE TABLE bid (auction BIGINT, bidder BIGINT, price BIGINT, ts TIMESTAMP(3), twice AS \
+             price + price, WATERMARK FOR ts AS ts - INTERVAL '30' SECOND) WITH ('connector' = \
+             'filesystem', 'path' = '{}', 'format' = 'csv', 'csv.null-literal' = '');\nCREATE TABLE sink ({schema}) \
+             WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv');\nINSERT INTO sink {query};",
+            input.display(),
+            output.display()
+        );
+        run(&script, parallelism);
+        results.push(lines(&output).join("\n"));
+    }
+    assert_eq!(results[0], results[1], "the parallelism changes the rows");
+    results.swap_remove(0)
+}
+
+#[test]
+fn projection_filter_and_computed_columns() {
+    let rows =
+        bids("a BIGINT, p BIGINT, d BIGINT", "SELECT auction, price * 3, twice FROM bid WHERE price >= 5");
+    assert_eq!(rows, "1,15,10\n1,21,14\n2,27,18");
+}
+
+#[test]
+fn tumbling_windows() {
+    let rows = bids(
+        "a BIGINT, n BIGINT, s TIMESTAMP(3)",
+        "SELECT auction, COUNT(*), window_start FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+         WHERE auction IS NOT NULL GROUP BY auction, window_start, window_end",
+    );
+    let expected = "1,1,\"2024-01-01 00:00:20\"\n1,2,\"2024-01-01 00:00:00\"\n2,1,\"2024-01-01 00:00:00\"\n2,1,\"2024-01-01 \
+                    00:00:10\"";
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn windows_without_keys_meet_in_one_place() {
+    let rows = bids(
+        "m BIGINT, e TIMESTAMP(3)",
+        "SELECT MAX(n), window_end FROM (SELECT bidder, COUNT(*) AS n, window_start, window_end FROM TABLE(TUMBLE(TABLE \
+         bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY bidder, window_start, window_end) GROUP BY window_start, \
+         window_end",
+    );
+    assert_eq!(rows, "2,\"2024-01-01 00:01:00\"");
+}
+
+#[test]
+fn window_rank_and_join_of_equal_windows() {
+    let rows = bids(
+        "a BIGINT, p BIGINT, rn BIGINT",
+        "SELECT auction, price, rn FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, auction \
+         ORDER BY price DESC) AS rn FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))) WHERE rn <= 1",
+    );
+    assert_eq!(rows, ",4,1\n1,7,1\n2,9,1");
+    let rows = bids(
+        "a BIGINT, p BIGINT",
+        "SELECT b.auction, b.price FROM (SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND))) b \
+         JOIN (SELECT MAX(price) AS top, window_start, window_end FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL \
+         '10' SECOND)) GROUP BY window_start, window_end) m ON b.window_start = m.window_start AND b.window_end = \
+         m.window_end AND b.price = m.top",
+    );
+    assert_eq!(rows, ",4\n1,7\n2,9");
+}
+
+#[test]
+fn interval_join_and_union() {
+    let rows = bids(
+        "a BIGINT, b BIGINT",
+        "SELECT l.price, r.price FROM bid l LEFT JOIN bid r ON l.auction = r.auction AND r.ts BETWEEN l.ts + INTERVAL \
+         '1' SECOND AND l.ts + INTERVAL '2' SECOND UNION ALL SELECT 100, 200",
+    );
+    assert_eq!(rows, "1,\n100,200\n3,9\n4,\n5,7\n7,\n9,");
+}
+
+#[test]
+fn values_and_columns_by_name() {
+    assert_eq!(bids("a BIGINT, b STRING, c INT", "(b, a) VALUES ('x', 1), ('y', 2)"), "1,x,\n2,y,");
+}
+
+#[test]
+fn select_distinct_and_regular_joins_of_inserts() {
+    assert_eq!(bids("a BIGINT", "SELECT DISTINCT bidder FROM bid"), "10\n11\n12\n13");
+    let rows = bids(
+        "a BIGINT, b BIGINT",
+        "SELECT l.bidder, r.price FROM bid l JOIN bid r ON l.auction = r.auction AND l.price < r.price",
+    );
+    assert_eq!(rows, "10,7\n10,9\n12,5\n12,7");
+}
+
+/// The queries of a directory against the answers beside them: `ORACLE=/dir IN=/dir cargo test oracle`.
+#[test]
+fn oracle() {
+    let (Ok(oracle), Ok(input)) = (std::env::var("ORACLE"), std::env::var("IN")) else { return };
+    let mut failures = Vec::new();
+    for entry in std::fs::read_dir(&oracle).expect("the directory") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|e| e != "sql") || path.ends_with("ddl.sql") {
+            continue;
+        }
+        for parallelism in [1, 2] {
+            let output = tempfile::tempdir().expect("a directory");
+            let sink = format!(
+                "'connector' = 'filesystem', 'path' = '{}', 'format' = 'csv'",
+                output.path().display()
+            );
+            let ddl = std::fs::read_to_string(Path::new(&oracle).join("ddl.sql")).expect("the DDL");
+            let ddl: String =
+                ddl.split_inclusive(';').filter(|s| !s.trim_start().starts_with("SET")).collect();
+            let script = format!("{ddl}\n{}", std::fs::read_to_string(&path).expect("the query"))
+                .replace("${IN}", &input)
+                .replace("${FMT}", "csv")
+                .replace("${SINK}", &sink);
+            let started = std::time::Instant::now();
+            let result = std::panic::catch_unwind(|| run(&script, parallelism));
+            let rows = lines(output.path());
+            let answer = path.with_extension("csv");
+            let answer = if answer.exists() {
+                std::fs::read_to_string(answer).expect("text")
+            } else {
+                let xz = path.with_extension("csv.xz");
+                let out = std::process::Command::new("xz").arg("-dc").arg(xz).output().expect("xz");
+                String::from_utf8(out.stdout).expect("text")
+            };
+            let mut expected: Vec<&str> = answer.lines().collect();
+            expected.sort_unstable();
+            let equal = rows == expected;
+            println!(
+                "{} p{parallelism}: {} rows, {} expected, equal {equal}, {:?}",
+                path.display(),
+                rows.len(),
+                expected.len(),
+                started.elapsed()
+            );
+            if result.is_err() || !equal {
+                let wrong = rows.iter().zip(&expected).find(|(a, b)| a.as_str() != **b);
+                println!("  {wrong:?}");
+                failures.push(path.display().to_string());
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:?}");
+}
