@@ -84,7 +84,7 @@ const QUERIES: [(&str, &str, &str, &str); 7] = [
 Each query reads generated Nexmark bids from CSV files and writes to `blackhole`, with a checkpoint every 10 s. CPU is
 that of all threads of the process, memory its peak. `vs Flink` is rows per CPU-second against the figure of Flink
 2.3.0 on a 2-core machine (0.28 M for q0 and so on), measured once, not in the same run.")]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// Number of bids.
     #[arg(long, default_value_t = 10_000_000)]
     bids: u64,
