@@ -9,7 +9,7 @@ use sqlparser::ast::{
     Array, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName,
 };
-use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
@@ -70,6 +70,14 @@ impl Dialect for FlinkDialect {
 
     fn supports_dollar_placeholder(&self) -> bool {
         false
+    }
+
+    /// In Flink BETWEEN, IN and LIKE bind more strongly than comparisons: `a = b IN (c)` is `a = (b IN (c))`.
+    fn prec_value(&self, prec: Precedence) -> u8 {
+        match prec {
+            Precedence::Between | Precedence::Like => 25,
+            other => GenericDialect.prec_value(other),
+        }
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {

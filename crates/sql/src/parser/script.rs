@@ -46,10 +46,15 @@ fn parse_tokens(original: &[TokenWithSpan]) -> Result<Statement> {
     result.map_err(|error| place(inner_error(error, &tokens), original))
 }
 
-/// `sqlparser` tries a bracket behind FROM as a subquery and, when that fails, as a join, whose error it reports. What is
-/// wrong in the subquery is what people need to know.
+/// `sqlparser` tries a bracket behind FROM or IN as a subquery and, when that fails, as a join or a list, whose error it
+/// reports. What is wrong in the subquery is what people need to know.
 fn inner_error(error: SqlError, tokens: &[TokenWithSpan]) -> SqlError {
-    if !error.message.starts_with("expected joined table") {
+    let hidden = [
+        "expected joined table",
+        "expected an expression, found SELECT",
+        "expected an expression, found WITH",
+    ];
+    if !hidden.iter().any(|start| error.message.starts_with(start)) {
         return error;
     }
     let start = error.location.as_ref().map(|l| l.span.start);

@@ -1,9 +1,11 @@
 //! Every statement of the documentation's grammar parses, and its text parses to the same statement again.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use streamkeeper_sql::parser::{parse_script, parse_statement};
+use sqlparser::ast::{Expr, visit_expressions_mut};
+use streamkeeper_sql::parser::{parse_expression, parse_script, parse_statement};
 
 const STATEMENTS: &str = include_str!("../cases/statements/statements.sql");
 
@@ -67,5 +69,45 @@ fn the_whole_file_is_one_script_with_places() {
         assert_eq!(parse_statement(slice).unwrap().node, statement.node);
         let first: String = line.chars().skip(statement.column as usize - 1).take(3).collect();
         assert!(slice.starts_with(&first), "{first} / {slice}");
+    }
+}
+
+/// The expression without brackets.
+fn bare(text: &str) -> Expr {
+    let mut expr = parse_expression(text).unwrap_or_else(|e| panic!("{}", e.render(text, None)));
+    let _ = visit_expressions_mut(&mut expr, |expr| {
+        while let Expr::Nested(inner) = expr {
+            *expr = (**inner).clone();
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    expr
+}
+
+#[test]
+fn operators_bind_as_in_flink() {
+    for (text, meaning) in [
+        ("a + b * c - d", "(a + (b * c)) - d"),
+        ("a + b || c", "a + (b || c)"),
+        ("a * b || c", "(a * b) || c"),
+        ("-a * b", "(-a) * b"),
+        ("- a + b", "(- a) + b"),
+        ("a = b IN (c)", "a = (b IN (c))"),
+        ("a = b BETWEEN 1 AND 2", "a = (b BETWEEN 1 AND 2)"),
+        ("a BETWEEN 1 AND 2 = b", "(a BETWEEN 1 AND 2) = b"),
+        ("a BETWEEN b - 1 AND b + 1 AND c", "(a BETWEEN (b - 1) AND (b + 1)) AND c"),
+        ("a LIKE 'x' = b", "(a LIKE 'x') = b"),
+        ("a LIKE b || 'x' AND c", "(a LIKE (b || 'x')) AND c"),
+        ("NOT a = b", "NOT (a = b)"),
+        ("NOT a IS NULL", "NOT (a IS NULL)"),
+        ("NOT a AND b", "(NOT a) AND b"),
+        ("a = b IS TRUE", "(a = b) IS TRUE"),
+        ("a OR b AND c", "a OR (b AND c)"),
+        ("a IS DISTINCT FROM b AND c", "(a IS DISTINCT FROM b) AND c"),
+        ("a - INTERVAL '1' DAY - INTERVAL '2' HOUR", "(a - (INTERVAL '1' DAY)) - (INTERVAL '2' HOUR)"),
+        ("a < b + INTERVAL '1' DAY AND c", "(a < (b + (INTERVAL '1' DAY))) AND c"),
+        ("a NOT IN (1) AND NOT b LIKE 'x'", "(a NOT IN (1)) AND (NOT (b LIKE 'x'))"),
+    ] {
+        assert_eq!(bare(text), bare(meaning), "{text}");
     }
 }

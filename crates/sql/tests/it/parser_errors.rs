@@ -243,6 +243,14 @@ fn typos_are_pointed_at() {
            |                                                    ^"#]],
     );
     check(
+        "SELECT a FROM t WHERE a IN (SELECT b FROM u WHERE)",
+        &expect![[r#"
+        job.sql:1:50: expected an expression, found )
+           |
+         1 | SELECT a FROM t WHERE a IN (SELECT b FROM u WHERE)
+           |                                                  ^"#]],
+    );
+    check(
         "SELECT 1 SELECT 2",
         &expect![[r#"
         job.sql:1:10: expected the end of the statement, found SELECT
