@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int8Array, Int16Array, Int32Array, Int64Array, StringArray, new_null_array,
+    Int8Array, Int16Array, Int32Array, Int64Array, StringArray, Time32MillisecondArray, new_null_array,
 };
 use arrow::array::{TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray};
 use arrow::compute::cast as arrow_cast;
@@ -14,14 +14,14 @@ use arrow::datatypes::{DataType as ArrowType, Decimal128Type, Float64Type, Int64
 use chrono::{NaiveDate, NaiveDateTime, TimeZone};
 use streamkeeper_connectors::schema::{DataType, MAX_LENGTH, TypeKind, time_unit};
 
-use super::cast_text::{double_text, parse_date, parse_decimal, parse_timestamp, value_text};
+use super::cast_text::{double_text, parse_date, parse_decimal, parse_time, parse_timestamp, value_text};
 use super::decimal::{fits, pow10, rescale};
-use super::temporal::timestamp_at;
+use super::temporal::{DAY_MS, millis, offset_ms, timestamp_at};
 use super::{EvalContext, EvalError, types};
 
 /// Whether Flink has such a cast and it is built here.
 pub(crate) fn can_cast(from: &TypeKind, to: &TypeKind) -> bool {
-    use TypeKind::{Boolean, Date, Null, Timestamp, TimestampLtz};
+    use TypeKind::{Boolean, Char, Date, Null, Time, Timestamp, TimestampLtz, Varchar};
     let stamp = |k: &TypeKind| matches!(k, Date | Timestamp(_) | TimestampLtz(_));
     let number = |k: &TypeKind| types::is_numeric(k) || *k == Boolean;
     from == to
@@ -30,6 +30,9 @@ pub(crate) fn can_cast(from: &TypeKind, to: &TypeKind) -> bool {
         || (number(from) && number(to))
         || (types::is_string(from) && (number(to) || stamp(to)))
         || (stamp(from) && stamp(to))
+        || (matches!(to, Time(_))
+            && matches!(from, Char(_) | Varchar(_) | Time(_) | Timestamp(_) | TimestampLtz(_)))
+        || (matches!(from, Time(_)) && matches!(to, Timestamp(_) | TimestampLtz(_)))
 }
 
 /// Casts every value of `array`.
@@ -51,6 +54,12 @@ pub(crate) fn cast_array(
     }
     if types::is_string(&from.kind) {
         return from_string(array.as_string(), to, try_cast, ctx);
+    }
+    if let TypeKind::Time(precision) = to.kind {
+        let (ms, _) = millis(array)?;
+        let ltz = matches!(from.kind, TypeKind::TimestampLtz(_));
+        let local = |v: i64| if ltz { v + offset_ms(v, ctx.time_zone) } else { v };
+        return Ok(times(ms.iter().map(|v| v.map(|v| local(v).rem_euclid(DAY_MS) as i32)), precision));
     }
     if let TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_) | TypeKind::Date = to.kind {
         return stamps(array, from, to, ctx);
@@ -152,6 +161,15 @@ fn from_string(
             let values = parse_all::<_, Decimal128Array>(texts, to, try_cast, parse)?;
             decimals(values.as_primitive::<Decimal128Type>().iter(), *precision, *scale)
         }
+        TypeKind::Time(precision) => {
+            let parse = |t: &str| {
+                let (hour, minute, second, nanos) = parse_time(t)?;
+                Some((((hour * 60 + minute) * 60 + second) * 1000 + nanos / 1_000_000) as i32)
+            };
+            let parsed = parse_all::<_, Int32Array>(texts, to, try_cast, parse)?;
+            let parsed = parsed.as_primitive::<arrow::datatypes::Int32Type>();
+            Ok(times(parsed.iter(), *precision))
+        }
         TypeKind::Date => parse_all::<_, Date32Array>(texts, to, try_cast, |t| parse_date(t).map(days)),
         kind => {
             let ltz = matches!(kind, TypeKind::TimestampLtz(_));
@@ -171,6 +189,12 @@ fn from_string(
             Ok(make_stamps(parsed.collect::<Result<Vec<_>, _>>()?.into_iter(), kind))
         }
     }
+}
+
+/// Milliseconds of the day, cut to the precision.
+fn times(values: impl Iterator<Item = Option<i32>>, precision: u8) -> ArrayRef {
+    let unit = 10i32.pow(3 - u32::from(precision.min(3)));
+    Arc::new(values.map(|v| v.map(|v| v / unit * unit)).collect::<Time32MillisecondArray>())
 }
 
 fn days(date: NaiveDate) -> i32 {
@@ -225,6 +249,10 @@ fn stamps(
             return None;
         }
         match from.kind {
+            TypeKind::Time(_) => {
+                let ms = array.as_primitive::<arrow::datatypes::Time32MillisecondType>().value(row);
+                chrono::DateTime::from_timestamp_millis(i64::from(ms)).map(|t| t.naive_utc())
+            }
             TypeKind::Date => {
                 let days = array.as_primitive::<arrow::datatypes::Date32Type>().value(row);
                 chrono::DateTime::from_timestamp(i64::from(days) * 86_400, 0).map(|t| t.naive_utc())

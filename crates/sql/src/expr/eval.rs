@@ -124,7 +124,7 @@ impl<T: ArrowPrimitiveType> Col<'_, PrimitiveArray<T>> {
 }
 
 impl<'a> Args<'a> {
-    fn col<A: 'a>(&self, i: usize, array: &'a A) -> Col<'a, A> {
+    pub(crate) fn col<'b, A>(&self, i: usize, array: &'b A) -> Col<'b, A> {
         Col { array, scalar: matches!(self.values[i], ColumnarValue::Scalar(_)) }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Invariant: in a built call, both sides of `=` have the same type, and decimal arithmetic has two DECIMAL sides.
 
+use arrow::array::{Array, AsArray, StringArray};
 use streamkeeper_connectors::schema::{DataType, MAX_LENGTH, TypeKind};
 
-use super::functions::{find, math};
+use super::functions::{find, math, temporal};
 use super::types::{
     common_type, decimal_result, exact_digits, is_approximate, is_integer, is_numeric, is_string,
 };
@@ -200,7 +201,16 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
         "COALESCE" | "IFNULL" => coalesce(name, args),
         // Numbers.
         "CEILING" => call("CEIL", args),
+        "CEIL" if args.len() == 2 => temporal::floor_call("CEIL", args),
+        "FLOOR" if args.len() == 2 => temporal::floor_call("FLOOR", args),
         number if let Some((name, _)) = find(math::FUNCTIONS, number) => math::infer(name, args),
+        // Dates and times.
+        "TIMESTAMPADD" => temporal::timestamp_add(args),
+        stamp if let Some((name, _)) = find(temporal::FUNCTIONS, stamp) => temporal::infer(name, args),
+        part if let Some((name, field)) = temporal::FIELDS.iter().find(|(name, _)| *name == part) => {
+            temporal::field(name, field, args)
+        }
+        "TYPEOF" => type_of(&args),
         other => {
             if let Some(function) = super::functions::lookup(other) {
                 return function.call(args);
@@ -290,13 +300,23 @@ fn arithmetic(name: &str, args: Vec<ScalarExpr>, nullable: bool) -> Result<Scala
         return Ok(built(operator(name), args, DataType { kind: a, nullable }));
     }
     let interval = |k: &TypeKind| matches!(k, TypeKind::IntervalDayTime | TypeKind::IntervalYearMonth);
-    let stamp =
-        |k: &TypeKind| matches!(k, TypeKind::Date | TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_));
+    let stamp = |k: &TypeKind| {
+        matches!(k, TypeKind::Date | TypeKind::Time(_) | TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_))
+    };
     if stamp(&a) && interval(&b) && matches!(name, "+" | "-") {
         return Ok(built(operator(name), args, DataType { kind: a, nullable }));
     }
     if interval(&a) && stamp(&b) && name == "+" {
         return Ok(built("+", args.into_iter().rev().collect(), DataType { kind: b, nullable }));
+    }
+    if name == "*" && interval(&b) && (is_integer(&a) || a == TypeKind::Null) {
+        return arithmetic(name, args.into_iter().rev().collect(), nullable);
+    }
+    if name == "*" && interval(&a) && (is_integer(&b) || b == TypeKind::Null) {
+        let count = if a == TypeKind::IntervalDayTime { TypeKind::BigInt } else { TypeKind::Int };
+        let mut args = args;
+        args[1] = coerce(args[1].clone(), &count)?;
+        return Ok(built("*", args, DataType { kind: a, nullable }));
     }
     let a = if a == TypeKind::Null { b.clone() } else { a };
     let b = if b == TypeKind::Null { a.clone() } else { b };
@@ -340,6 +360,25 @@ fn case(args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionError> {
         if is_value(i) { coerce(arg, &data_type.kind) } else { Ok(booleans("CASE", vec![arg])?.remove(0)) }
     });
     Ok(built("CASE", args.collect::<Result<_, _>>()?, data_type))
+}
+
+/// `TYPEOF(x)`: the text of a type is known before any row is read.
+fn type_of(args: &[ScalarExpr]) -> Result<ScalarExpr, FunctionError> {
+    arity("TYPEOF", args, 1, 2)?;
+    let full = match args.get(1) {
+        None => false,
+        Some(ScalarExpr::Literal { value, .. }) => {
+            value.as_boolean_opt().is_some_and(|v| v.is_valid(0) && v.value(0))
+        }
+        Some(_) => return Err(wrong_types("TYPEOF", args)),
+    };
+    let text = args[0].data_type().to_string();
+    let text = if full {
+        text.replace("STRING", "VARCHAR(2147483647)").replace("BYTES", "VARBINARY(2147483647)")
+    } else {
+        text
+    };
+    Ok(super::literal(std::sync::Arc::new(StringArray::from(vec![text])), DataType::string()))
 }
 
 fn coalesce(name: &str, mut args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionError> {

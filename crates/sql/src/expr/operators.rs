@@ -37,7 +37,10 @@ fn arithmetic(a: &Args<'_>, op: char) -> Result<ArrayRef, EvalError> {
     if a.len() == 1 {
         return negate(a);
     }
-    if matches!(a.types[0].kind, TypeKind::Date | TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_)) {
+    if matches!(
+        a.types[0].kind,
+        TypeKind::Date | TypeKind::Time(_) | TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_)
+    ) {
         return super::temporal::add_interval(a, if op == '-' { -1 } else { 1 });
     }
     if let TypeKind::Decimal { precision, scale } = a.data_type.kind {

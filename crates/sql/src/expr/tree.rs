@@ -99,6 +99,10 @@ impl ScalarExpr {
             Self::Call { function, data_type, args } => match *function {
                 "+" | "-" | "*" | "=" | "<>" | "<" | "<=" | ">" | ">=" | "AND" | "OR" | "NOT" | "IS NULL"
                 | "IS NOT NULL" | "UPPER" | "LOWER" | "LIKE" => false,
+                // These have an answer for every value of their types.
+                "ABS" | "SIGN" | "CEIL" | "FLOOR" | "ROUND" | "TRUNCATE" | "GREATEST" | "LEAST"
+                | "EXTRACT" | "TIMESTAMPDIFF" | "TO_TIMESTAMP" | "SQRT" | "POWER" | "EXP" | "LN" | "LOG"
+                | "LOG10" | "LOG2" => false,
                 "/" | "%" | "MOD" => {
                     !types::is_approximate(&data_type.kind)
                         && !args.get(1).is_some_and(|a| match a {

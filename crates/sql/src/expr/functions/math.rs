@@ -34,14 +34,22 @@ pub(crate) const FUNCTIONS: &[(&str, Kernel)] = &[
     ("ATAN", |a| double(a, f64::atan)),
     ("ATAN2", |a| doubles(a, f64::atan2)),
     ("BIN", bin),
-    ("CEIL", |a| whole(a, f64::ceil, |v, unit| -(-v).div_euclid(unit))),
+    ("CEIL", |a| {
+        if a.len() == 2 {
+            super::temporal::floor(a, true)
+        } else {
+            whole(a, f64::ceil, |v, unit| -(-v).div_euclid(unit))
+        }
+    }),
     ("COS", |a| double(a, f64::cos)),
     ("COSH", |a| double(a, cosh)),
     ("COT", |a| double(a, |x| 1.0 / x.tan())),
     ("DEGREES", |a| double(a, |x| x * (180.0 / std::f64::consts::PI))),
     ("E", |a| constant(a, std::f64::consts::E)),
     ("EXP", |a| double(a, f64::exp)),
-    ("FLOOR", |a| whole(a, f64::floor, i128::div_euclid)),
+    ("FLOOR", |a| {
+        if a.len() == 2 { super::temporal::floor(a, false) } else { whole(a, f64::floor, i128::div_euclid) }
+    }),
     ("GREATEST", |a| extreme(a, Ordering::Greater)),
     ("LEAST", |a| extreme(a, Ordering::Less)),
     ("LN", |a| double(a, f64::ln)),
@@ -144,7 +152,8 @@ fn all(args: Vec<ScalarExpr>, kind: &TypeKind) -> Result<Vec<ScalarExpr>, Functi
     args.into_iter().map(|a| coerce(a, kind)).collect()
 }
 
-fn literal_digits(digits: &ScalarExpr) -> Option<i32> {
+/// The value of an INT literal.
+pub(crate) fn literal_digits(digits: &ScalarExpr) -> Option<i32> {
     use arrow::array::AsArray;
     match digits {
         ScalarExpr::Literal { value, .. } => value
@@ -182,7 +191,7 @@ fn constant(a: &Args<'_>, value: f64) -> Result<ArrayRef, EvalError> {
     Ok(Arc::new(Float64Array::from(vec![value; a.rows])))
 }
 
-/// As Java's: half the sum of the exponentials.
+/// In the steps of Java's, whose last digit can differ from the C library's.
 fn cosh(x: f64) -> f64 {
     let x = x.abs();
     if !(0.35..22.0).contains(&x) {

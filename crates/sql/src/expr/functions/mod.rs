@@ -1,12 +1,14 @@
 //! Which function is evaluated by what. Invariant: a kernel gets arguments of exactly the types that
 //! [`call`](super::call) coerced them to.
 
+mod date_format;
 mod hash;
 pub(crate) mod math;
 mod pattern;
 mod regexp;
 mod signature;
 mod string;
+pub(crate) mod temporal;
 
 use std::sync::Arc;
 
@@ -55,6 +57,7 @@ pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
         number if let Some((_, kernel)) = find(math::FUNCTIONS, number) => {
             return Some((kernel, !is_deterministic_function(name)));
         }
+        stamp if let Some((_, kernel)) = find(temporal::FUNCTIONS, stamp) => kernel,
         other => lookup(other)?.kernel,
     };
     Some((kernel, false))
@@ -74,6 +77,16 @@ fn text(args: &Args<'_>, change: impl Fn(&str) -> String) -> Result<ArrayRef, Ev
 pub(crate) fn is_deterministic_function(name: &str) -> bool {
     !matches!(
         name,
-        "RAND" | "RAND_INTEGER" | "UUID" | "NOW" | "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" | "PROCTIME"
+        "RAND"
+            | "RAND_INTEGER"
+            | "UUID"
+            | "NOW"
+            | "CURRENT_TIMESTAMP"
+            | "CURRENT_ROW_TIMESTAMP"
+            | "CURRENT_DATE"
+            | "CURRENT_TIME"
+            | "LOCALTIME"
+            | "LOCALTIMESTAMP"
+            | "PROCTIME"
     )
 }
