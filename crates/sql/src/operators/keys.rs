@@ -219,6 +219,9 @@ pub struct GroupTable {
     end: u32,
 }
 
+/// A key of two columns, of which either may be NULL.
+type OptionalPair = (Option<i64>, Option<i64>);
+
 #[derive(Debug)]
 enum Store {
     /// No key columns: one group.
@@ -228,8 +231,8 @@ enum Store {
     /// Two integer-like columns; rows with a NULL stand apart, to keep the common key small.
     Two {
         map: HashMap<(i64, i64), u32, RandomState>,
-        nulls: HashMap<(Option<i64>, Option<i64>), u32, RandomState>,
-        values: Vec<(Option<i64>, Option<i64>)>,
+        nulls: HashMap<OptionalPair, u32, RandomState>,
+        values: Vec<OptionalPair>,
     },
     /// One text or binary column.
     Bytes { bytes: ByteKeys, null: Option<u32> },
@@ -474,7 +477,7 @@ impl GroupTable {
                 vec![narrow(values, nulls, &self.types[0])]
             }
             Store::Two { values, .. } => {
-                let column = |pick: fn(&(Option<i64>, Option<i64>)) -> Option<i64>, data_type| {
+                let column = |pick: fn(&OptionalPair) -> Option<i64>, data_type| {
                     let picked = || ids.iter().map(|id| pick(&values[*id as usize]));
                     let nulls = NullBuffer::from_iter(picked().map(|v| v.is_some()));
                     let nulls = (nulls.null_count() > 0).then_some(nulls);
@@ -518,7 +521,7 @@ impl GroupTable {
     }
 }
 
-fn optional(keys: &[ArrayRef], left: &[i64], right: &[i64], row: usize) -> (Option<i64>, Option<i64>) {
+fn optional(keys: &[ArrayRef], left: &[i64], right: &[i64], row: usize) -> OptionalPair {
     (keys[0].is_valid(row).then(|| left[row]), keys[1].is_valid(row).then(|| right[row]))
 }
 

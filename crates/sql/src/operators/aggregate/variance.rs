@@ -79,7 +79,8 @@ impl Accumulator for Variance {
             let m = self.groups[*group as usize];
             let divisor = if sample { m.count - 1.0 } else { m.count };
             let variance = (divisor > 0.0).then(|| m.squares / divisor)?;
-            Some(if root { variance.sqrt() } else { variance })
+            // Flink takes the root by POWER(x, 0.5).
+            Some(if root { variance.powf(0.5) } else { variance })
         });
         let values: ArrayRef = Arc::new(values.collect::<Float64Array>());
         let options = CastOptions { safe: true, ..CastOptions::default() };

@@ -11,7 +11,7 @@ use streamkeeper_connectors::schema::to_arrow_schema;
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::operator::{Operator, OperatorContext, Output};
 use streamkeeper_dataflow::state::SnapshotFn;
-use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
+use streamkeeper_dataflow::time::Timestamp;
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use super::assign::{LocalClock, Slices};
