@@ -10,12 +10,13 @@ use memchr::memchr3;
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use super::CsvOptions;
+use super::fast::Fast;
 use crate::formats::column::Column;
 use crate::formats::{Decoder, RecordError, projected_schema, shorten};
 use crate::schema::Field;
 use crate::text::base64;
 use crate::text::number::trim;
-use crate::text::time::{TimestampFormat, parse_date, parse_lenient_date};
+use crate::text::time::{TimestampFormat, parse_lenient_date};
 
 /// Decodes records of a fixed list of columns.
 pub(crate) struct CsvDecoder {
@@ -29,17 +30,9 @@ pub(crate) struct CsvDecoder {
     skipped: u64,
     /// The value of the field at hand, without quotes and escapes.
     scratch: Vec<u8>,
-    dates: DateCache,
-    /// A null literal may look like a number: then numbers cannot take the fast path.
-    fast: bool,
+    fast: Fast,
     /// The last record decoded ended with `\n`.
     at_line_start: bool,
-}
-
-/// The last date seen: rows close to each other mostly share it.
-struct DateCache {
-    text: [u8; 10],
-    days: i64,
 }
 
 /// How far a field or a record reaches.
@@ -62,15 +55,6 @@ enum Record {
 impl CsvDecoder {
     /// A decoder of records with `columns`, of which those in `projection` are kept, in its order.
     pub(crate) fn new(options: CsvOptions, columns: &[Field], projection: &[usize]) -> Self {
-        let fast = options
-            .null_literal
-            .as_ref()
-            .and_then(|text| text.first())
-            .is_none_or(|first| !(first.is_ascii_digit() || matches!(first, b'-' | b'+')))
-            && !options.delimiter.is_ascii_digit()
-            && !matches!(options.delimiter, b'-' | b'.' | b':' | b' ')
-            && !options.quote.is_some_and(|q| q.is_ascii_digit() || q == b'-')
-            && options.escape.is_none_or(|e| !e.is_ascii_digit() && !matches!(e, b'-' | b'.' | b':' | b' '));
         Self {
             names: columns.iter().map(|c| c.name.clone()).collect(),
             columns: columns
@@ -80,12 +64,11 @@ impl CsvDecoder {
                 .collect(),
             projection: projection.to_vec(),
             schema: projected_schema(columns, projection),
+            fast: Fast::new(&options),
             options,
             rows: 0,
             skipped: 0,
             scratch: Vec::new(),
-            dates: DateCache { text: *b"1970-01-01", days: 0 },
-            fast,
             at_line_start: true,
         }
     }
@@ -110,13 +93,8 @@ impl CsvDecoder {
         let count = self.columns.len();
         let mut at = start;
         for index in 0..count {
-            let fast = if self.fast {
-                self.columns[index]
-                    .as_mut()
-                    .and_then(|c| fast_field(c, &mut self.dates, bytes, at, delimiter))
-            } else {
-                None
-            };
+            let column = self.columns[index].as_mut();
+            let fast = self.fast.field(column, bytes, at, self.options.null_literal.as_deref());
             let end = match fast {
                 Some(end) => end,
                 None => match self.field(bytes, start, at, index, eof)? {
@@ -341,114 +319,6 @@ fn quoted_field(
             Err((end, format!("expected the delimiter '{expected}' after the closing quote, not '{found}'")))
         }
     }
-}
-
-/// Parses a field of the usual form, and returns where it ends; `None`: nothing was appended, take the slow path.
-#[inline(always)]
-fn fast_field(
-    column: &mut Column,
-    dates: &mut DateCache,
-    bytes: &[u8],
-    at: usize,
-    delimiter: u8,
-) -> Option<usize> {
-    match column {
-        Column::BigInt(c) => {
-            let (value, end) = fast_integer(bytes, at, delimiter)?;
-            c.values.push(value);
-            Some(end)
-        }
-        Column::Int(c) => {
-            let (value, end) = fast_integer(bytes, at, delimiter)?;
-            c.values.push(i32::try_from(value).ok()?);
-            Some(end)
-        }
-        Column::Timestamp { values, per_second, zoned: false } => {
-            let (value, end) = fast_timestamp(dates, bytes, at, delimiter, *per_second)?;
-            values.values.push(value);
-            Some(end)
-        }
-        _ => None,
-    }
-}
-
-#[inline(always)]
-fn ends_field(byte: u8, delimiter: u8) -> bool {
-    byte == delimiter || byte == b'\n' || byte == b'\r'
-}
-
-#[inline(always)]
-fn fast_integer(bytes: &[u8], at: usize, delimiter: u8) -> Option<(i64, usize)> {
-    let field = bytes.get(at..)?;
-    let negative = *field.first()? == b'-';
-    let digits = &field[usize::from(negative)..];
-    let mut value = 0i64;
-    // Eighteen digits cannot overflow.
-    for (i, byte) in digits.iter().take(19).enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            if i == 0 || !ends_field(*byte, delimiter) {
-                return None;
-            }
-            let value = if negative { -value } else { value };
-            return Some((value, at + usize::from(negative) + i));
-        }
-        if i == 18 {
-            return None;
-        }
-        value = value * 10 + i64::from(digit);
-    }
-    None
-}
-
-/// `yyyy-MM-dd HH:mm:ss`, with up to nine digits of fraction.
-#[inline(always)]
-fn fast_timestamp(
-    dates: &mut DateCache,
-    bytes: &[u8],
-    at: usize,
-    delimiter: u8,
-    per_second: i64,
-) -> Option<(i64, usize)> {
-    let field: &[u8; 20] = bytes.get(at..at + 20)?.try_into().ok()?;
-    if field[..10] != dates.text {
-        let days = parse_date(&field[..10])?;
-        dates.text.copy_from_slice(&field[..10]);
-        dates.days = days;
-    }
-    if field[10] != b' ' || field[13] != b':' || field[16] != b':' {
-        return None;
-    }
-    let digits =
-        [field[11], field[12], field[14], field[15], field[17], field[18]].map(|b| b.wrapping_sub(b'0'));
-    if digits.iter().any(|d| *d > 9) {
-        return None;
-    }
-    let [hour, minute, second] = [0, 2, 4].map(|i| i64::from(digits[i]) * 10 + i64::from(digits[i + 1]));
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let seconds = dates.days * 86_400 + hour * 3600 + minute * 60 + second;
-    if ends_field(field[19], delimiter) {
-        return Some((seconds.checked_mul(per_second)?, at + 19));
-    }
-    if field[19] != b'.' {
-        return None;
-    }
-    let mut unit = per_second;
-    let mut fraction = 0;
-    for (i, byte) in bytes[at + 20..].iter().take(10).enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            if !ends_field(*byte, delimiter) {
-                return None;
-            }
-            return Some((seconds.checked_mul(per_second)?.checked_add(fraction)?, at + 20 + i));
-        }
-        unit /= 10;
-        fraction += i64::from(digit) * unit;
-    }
-    None
 }
 
 /// Appends a field's value; false when it is not one of the column's type.

@@ -4,6 +4,7 @@
 //! A record ends with `\n`, `\r\n` or `\r`. A record with fewer fields than columns is an error, as is one with more.
 mod decode;
 mod encode;
+mod fast;
 
 pub(crate) use decode::CsvDecoder;
 pub(crate) use encode::CsvEncoder;
