@@ -4,6 +4,7 @@
 //! [`table`] is the door for a planner: it makes a source or a sink of a table's definition. Behind it stand the
 //! connectors, the formats, and the text forms of values that they share.
 mod blackhole;
+mod datagen;
 mod error;
 mod filesystem;
 mod formats;

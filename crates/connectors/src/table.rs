@@ -10,6 +10,7 @@ use streamkeeper_dataflow::sink::Sink;
 use streamkeeper_dataflow::source::Source;
 
 use crate::blackhole::Blackhole;
+use crate::datagen::DataGenSource;
 use crate::error::ConnectorError;
 use crate::filesystem::files;
 use crate::filesystem::sink::FileSink;
@@ -101,8 +102,9 @@ pub enum ChangelogSupport {
     All,
 }
 
-const SOURCES: &str = "filesystem";
+const SOURCES: &str = "datagen, filesystem";
 const SINKS: &str = "blackhole, filesystem, print";
+const CONNECTORS: &str = "blackhole, datagen, filesystem, print";
 
 /// The source of a table.
 ///
@@ -122,6 +124,12 @@ pub fn create_source(table: &TableDescriptor, request: &ScanRequest) -> Result<S
     }
     match connector {
         "filesystem" => file_source(table, request, &options),
+        "datagen" => {
+            let source = DataGenSource::from_options(&table.columns, &request.projection, &options)?;
+            options.finish()?;
+            let bounded = source.is_bounded();
+            Ok(ScanTable { source: Arc::new(source), bounded, description: "datagen".into() })
+        }
         "print" | "blackhole" => Err(ConnectorError::invalid(format!(
             "Connector '{connector}' can only be used as a sink. It cannot be used as a source (table `{}`).",
             table.name
@@ -170,6 +178,10 @@ pub fn sink_accepts(table: &TableDescriptor) -> Result<ChangelogSupport, Connect
     match connector(table)? {
         "filesystem" => Ok(ChangelogSupport::InsertOnly),
         "print" | "blackhole" => Ok(ChangelogSupport::All),
+        "datagen" => Err(ConnectorError::invalid(format!(
+            "Connector 'datagen' can only be used as a source. It cannot be used as a sink (table `{}`).",
+            table.name
+        ))),
         other => Err(unknown(other, SINKS)),
     }
 }
@@ -178,7 +190,7 @@ fn connector(table: &TableDescriptor) -> Result<&str, ConnectorError> {
     table.options.get("connector").map(String::as_str).ok_or_else(|| {
         ConnectorError::invalid(format!(
             "Table options of `{}` do not contain an option key 'connector' for discovering a connector. Available \
-             connectors are: {SINKS}",
+             connectors are: {CONNECTORS}",
             table.name
         ))
     })

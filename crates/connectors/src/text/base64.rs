@@ -16,7 +16,7 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends the bytes that `text` stands for; false when it is not base64.
 pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
-    if digits.len() % 4 == 1 || (digits.len() < text.len() && text.len() % 4 != 0) {
+    if digits.len() % 4 == 1 || (digits.len() < text.len() && !text.len().is_multiple_of(4)) {
         return false;
     }
     for chunk in digits.chunks(4) {

@@ -82,7 +82,7 @@ pub(crate) fn parse_decimal(text: &[u8], precision: u8, scale: u8) -> Option<Dec
         _ => (false, text),
     };
     let (mantissa, exponent) = match rest.iter().position(|b| matches!(b, b'e' | b'E')) {
-        Some(at) => (&rest[..at], parse_i64(&rest[at + 1..]).filter(|e| e.abs() <= i64::from(i32::MAX))?),
+        Some(at) => (&rest[..at], parse_i64(&rest[at + 1..]).filter(|e| e.unsigned_abs() <= 1 << 31)?),
         None => (rest, 0),
     };
     let point = mantissa.iter().position(|b| *b == b'.').unwrap_or(mantissa.len());
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(parse("1e-30"), Some(Decimal::Value(0)));
         assert_eq!(parse("0e99"), Some(Decimal::Value(0)));
         assert_eq!(parse("1e999999999"), Some(Decimal::Overflow));
-        for bad in ["", ".", "1.2.3", "1e", "a", "--1"] {
+        for bad in ["", ".", "1e-9223372036854775808", "1.2.3", "1e", "a", "--1"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

@@ -1,4 +1,5 @@
 //! Connectors from the outside, as the runtime uses them.
 mod files;
+mod generated;
 mod harness;
 mod output;

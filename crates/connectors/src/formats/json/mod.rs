@@ -4,6 +4,7 @@
 //! row.
 mod decode;
 mod encode;
+mod parser;
 
 pub(crate) use decode::JsonDecoder;
 pub(crate) use encode::JsonEncoder;

@@ -51,6 +51,7 @@ fn fields_are_found_by_name_and_read_by_type() {
         read(&[field("a", string())], texts),
         "+I[{\"x\":1,\"y\":[1,2.5,null]}] +I[true] +I[1.50] +I[1E2] +I[[\"qé\\n\"]] +I[😀/]"
     );
+    assert_eq!(read(&[field("a", string())], "{\"a\":\"\\ud83d\\u0041\"}"), "+I[\u{fffd}A]");
     assert_eq!(
         read(&[field("a", T::Boolean)], "{\"a\":\"true\"}\n{\"a\":1}\n{\"a\":\"x\"}\n"),
         "+I[true] +I[false] +I[false]"
