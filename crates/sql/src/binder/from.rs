@@ -216,8 +216,8 @@ impl Binder<'_> {
             TableFactor::MatchRecognize { .. } => {
                 Err(SqlError::unsupported("MATCH_RECOGNIZE", factor.span()))
             }
-            TableFactor::Function { lateral: true, name, .. } => {
-                Err(SqlError::unsupported(format!("LATERAL TABLE({name}(…))"), factor.span()))
+            TableFactor::Function { lateral: true, .. } => {
+                Err(SqlError::unsupported("LATERAL TABLE(…)", factor.span()))
             }
             TableFactor::Derived { lateral: true, .. } => {
                 Err(SqlError::unsupported("LATERAL with a subquery", factor.span()))

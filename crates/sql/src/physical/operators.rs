@@ -22,7 +22,9 @@ use crate::operators::spec::{
     CalcSpec, IntervalJoinSpec, JoinKind, JoinSpec, RegularJoinSpec, WindowAggregateSpec, WindowInput,
     WindowJoinSpec, WindowKind, WindowRankSpec, WindowTableFunctionSpec,
 };
-use crate::operators::window::{WindowAggregate, WindowTableFunction};
+use crate::operators::window::{
+    GlobalWindowAggregate, LocalWindowAggregate, WindowAggregate, WindowTableFunction,
+};
 use crate::operators::window_rank::WindowRank;
 use crate::plan::{Node, Plan, Window, WindowSource, all_columns, changelog, fields};
 
@@ -152,8 +154,31 @@ impl Builder<'_> {
             (WindowInput::Attached { start, end }, true) => vec![*start, *end],
             _ => spec.keys.clone(),
         };
+        let slices = matches!(
+            spec.window,
+            WindowInput::TimeColumn { kind, .. } if !matches!(kind, WindowKind::Session { .. })
+        );
+        if slices && self.config.parallelism > 1 {
+            return Ok(self.two_phases(plan, stream, &spec));
+        }
         let node = self.node(plan, "WindowAggregate", move || Box::new(WindowAggregate::new(spec.clone())));
         Ok(self.connect(vec![(stream, Distribution::Hash(keys))], node))
+    }
+
+    /// Partial results before the exchange. The global side has the uid of the aggregation in one phase, whose state
+    /// it shares: so a checkpoint can be restored at any parallelism.
+    fn two_phases(&mut self, plan: &Plan, stream: Stream, spec: &WindowAggregateSpec) -> Stream {
+        let keys = LocalWindowAggregate::output_keys(spec);
+        let local_spec = spec.clone();
+        let local = self.node(plan, "LocalWindowAggregate", move || {
+            Box::new(LocalWindowAggregate::new(local_spec.clone()))
+        });
+        let spec = spec.clone();
+        let mut global =
+            self.node(plan, "WindowAggregate", move || Box::new(GlobalWindowAggregate::new(spec.clone())));
+        global.name = "GlobalWindowAggregate".to_owned();
+        let stream = self.chain(stream, local);
+        self.connect(vec![(stream, Distribution::Hash(keys))], global)
     }
 
     fn join(

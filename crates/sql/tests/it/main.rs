@@ -14,6 +14,7 @@ mod parser;
 mod parser_depth;
 mod parser_errors;
 mod plan;
+mod plan_statements;
 mod rank;
 mod session;
 mod window;

@@ -159,56 +159,29 @@ fn select_distinct_and_regular_joins_of_inserts() {
     assert_eq!(rows, "10,7\n10,9\n12,5\n12,7");
 }
 
-/// The queries of a directory against the answers beside them: `ORACLE=/dir IN=/dir cargo test oracle`.
+/// Flink's answers to the queries over the departures of January 2013.
 #[test]
-fn oracle() {
-    let (Ok(oracle), Ok(input)) = (std::env::var("ORACLE"), std::env::var("IN")) else { return };
-    let mut failures = Vec::new();
-    for entry in std::fs::read_dir(&oracle).expect("the directory") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_none_or(|e| e != "sql") || path.ends_with("ddl.sql") {
-            continue;
-        }
+fn flights_are_as_flink_sees_them() {
+    let cases = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/flights"));
+    let input = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/flights/data");
+    let ddl = std::fs::read_to_string(cases.join("ddl.sql")).expect("the DDL");
+    for query in ["f1", "f2", "f3"] {
+        let answer = std::fs::read_to_string(cases.join(format!("{query}.csv"))).expect("the answer");
+        let mut expected: Vec<&str> = answer.lines().collect();
+        expected.sort_unstable();
         for parallelism in [1, 2] {
             let output = tempfile::tempdir().expect("a directory");
             let sink = format!(
                 "'connector' = 'filesystem', 'path' = '{}', 'format' = 'csv'",
                 output.path().display()
             );
-            let ddl = std::fs::read_to_string(Path::new(&oracle).join("ddl.sql")).expect("the DDL");
-            let ddl: String =
-                ddl.split_inclusive(';').filter(|s| !s.trim_start().starts_with("SET")).collect();
-            let script = format!("{ddl}\n{}", std::fs::read_to_string(&path).expect("the query"))
-                .replace("${IN}", &input)
-                .replace("${FMT}", "csv")
-                .replace("${SINK}", &sink);
-            let started = std::time::Instant::now();
-            let result = std::panic::catch_unwind(|| run(&script, parallelism));
+            let text = std::fs::read_to_string(cases.join(format!("{query}.sql"))).expect("the query");
+            let script = format!("{ddl}\n{text}").replace("${IN}", input).replace("${SINK}", &sink);
+            run(&script, parallelism);
             let rows = lines(output.path());
-            let answer = path.with_extension("csv");
-            let answer = if answer.exists() {
-                std::fs::read_to_string(answer).expect("text")
-            } else {
-                let xz = path.with_extension("csv.xz");
-                let out = std::process::Command::new("xz").arg("-dc").arg(xz).output().expect("xz");
-                String::from_utf8(out.stdout).expect("text")
-            };
-            let mut expected: Vec<&str> = answer.lines().collect();
-            expected.sort_unstable();
-            let equal = rows == expected;
-            println!(
-                "{} p{parallelism}: {} rows, {} expected, equal {equal}, {:?}",
-                path.display(),
-                rows.len(),
-                expected.len(),
-                started.elapsed()
-            );
-            if result.is_err() || !equal {
-                let wrong = rows.iter().zip(&expected).find(|(a, b)| a.as_str() != **b);
-                println!("  {wrong:?}");
-                failures.push(path.display().to_string());
-            }
+            assert_eq!(rows.len(), expected.len(), "{query} at parallelism {parallelism}");
+            let wrong = rows.iter().zip(&expected).find(|(a, b)| a.as_str() != **b);
+            assert_eq!(wrong, None, "{query} at parallelism {parallelism}");
         }
     }
-    assert!(failures.is_empty(), "{failures:?}");
 }
