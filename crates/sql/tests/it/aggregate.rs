@@ -204,3 +204,35 @@ fn batches_and_restores_change_nothing() {
         }
     }
 }
+
+/// What Flink 2.3.0 prints for an aggregation over `SELECT v, COUNT(*) AS c … GROUP BY v` of 1, 2, 1, 1, 2.
+#[test]
+fn an_aggregation_over_an_aggregation_agrees_with_flink() {
+    use AggregateFunction::{Count, FirstValue, LastValue, ListAgg, Max};
+    let input = input();
+    let calls = vec![
+        call(&input, Max, &[1], false),
+        call(&input, Count, &[], false),
+        call(&input, LastValue, &[1], false),
+        call(&input, FirstValue, &[1], false),
+        call(&input, ListAgg, &[2], false),
+    ];
+    let change = |kind: &str, c: u32| format!("{kind}|0|{c}|{c}|true|0");
+    let changes = [("+I", 1), ("+I", 1), ("-U", 1), ("+U", 2), ("-U", 2), ("+U", 3), ("-U", 1), ("+U", 2)];
+    let lines = changes.map(|(kind, c)| change(kind, c));
+    let rows = run(spec(&[], calls, true), &lines.each_ref().map(String::as_str));
+    let after = rows.iter().filter(|row| !row.starts_with("-U")).map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(
+        after,
+        [
+            "+I[1, 1, 1, 1, 1]",
+            "+U[1, 2, 1, 1, 1,1]",
+            "+U[1, 1, 1, 1, 1]",
+            "+U[2, 2, 2, 1, 1,2]",
+            "+U[1, 1, 1, 1, 1]",
+            "+U[3, 2, 3, 1, 1,3]",
+            "+U[3, 1, 3, 3, 3]",
+            "+U[3, 2, 2, 3, 3,2]",
+        ]
+    );
+}
