@@ -215,6 +215,9 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
             if let Some(function) = super::functions::lookup(other) {
                 return function.call(args);
             }
+            if let Some(call) = super::functions::collection::call(other, args.clone()) {
+                return call;
+            }
             let types: Vec<_> = args.iter().map(|a| format!("<{}>", a.data_type().kind)).collect();
             Err(FunctionError::Unknown(format!("{other}({})", types.join(", "))))
         }

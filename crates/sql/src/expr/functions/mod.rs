@@ -2,7 +2,10 @@
 //! [`call`](super::call) coerced them to.
 
 mod date_format;
+pub(crate) mod collection;
 mod hash;
+mod lists;
+mod maps;
 pub(crate) mod math;
 mod pattern;
 mod regexp;
@@ -58,7 +61,10 @@ pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
             return Some((kernel, !is_deterministic_function(name)));
         }
         stamp if let Some((_, kernel)) = find(temporal::FUNCTIONS, stamp) => kernel,
-        other => lookup(other)?.kernel,
+        other => match lookup(other) {
+            Some(function) => function.kernel,
+            None => collection::kernel(other)?,
+        },
     };
     Some((kernel, false))
 }
