@@ -1,8 +1,8 @@
 //! Which function is evaluated by what. Invariant: a kernel gets arguments of exactly the types that
 //! [`call`](super::call) coerced them to.
 
-mod date_format;
 pub(crate) mod collection;
+mod date_format;
 mod hash;
 mod lists;
 mod maps;
