@@ -58,7 +58,7 @@ pub(crate) fn cast_array(
     if let TypeKind::Time(precision) = to.kind {
         let (ms, _) = millis(array)?;
         let ltz = matches!(from.kind, TypeKind::TimestampLtz(_));
-        let local = |v: i64| if ltz { v + offset_ms(v, ctx.time_zone) } else { v };
+        let local = |v: i64| if ltz { v.wrapping_add(offset_ms(v, ctx.time_zone)) } else { v };
         return Ok(times(ms.iter().map(|v| v.map(|v| local(v).rem_euclid(DAY_MS) as i32)), precision));
     }
     if let TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_) | TypeKind::Date = to.kind {

@@ -5,10 +5,10 @@ use arrow::datatypes::{
     Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     Time32MillisecondType,
 };
-use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Timelike};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeZone, Timelike};
 use streamkeeper_connectors::schema::{DataType, TypeKind};
 
-use super::temporal::timestamp_at;
+use super::temporal::{civil, timestamp_at};
 
 /// `Double.toString` of Java.
 pub(crate) fn double_text(value: f64) -> String {
@@ -48,9 +48,15 @@ pub(crate) fn decimal_text(value: i128, scale: u32) -> String {
     format!("{sign}{whole}.{fraction}")
 }
 
+/// Four digits, of which each is computed as Flink does: a year over 9999 loses its first, one before 0 has other signs.
+fn year_text(year: i64) -> String {
+    [1000, 100, 10, 1].map(|unit| char::from((i64::from(b'0') + year / unit % 10) as u8)).iter().collect()
+}
+
 /// A timestamp with exactly `precision` digits after the point.
 pub(crate) fn timestamp_text(value: NaiveDateTime, precision: u8) -> String {
-    let mut text = value.format("%Y-%m-%d %H:%M:%S").to_string();
+    let mut text = year_text(i64::from(value.year()));
+    text.push_str(&value.format("-%m-%d %H:%M:%S").to_string());
     if precision > 0 {
         let nanos = format!("{:09}", value.nanosecond() % 1_000_000_000);
         text.push('.');
@@ -137,8 +143,8 @@ fn map_text(array: &ArrayRef, row: usize, key: &DataType, value: &DataType, zone
 
 /// `2024-02-03`.
 pub(crate) fn date_text(days: i32) -> String {
-    DateTime::from_timestamp(i64::from(days) * 86_400, 0)
-        .map_or_else(|| days.to_string(), |d| d.format("%Y-%m-%d").to_string())
+    let (year, month, day) = civil(i64::from(days));
+    format!("{}-{month:02}-{day:02}", year_text(year))
 }
 
 /// `10:11:12`, with `precision` digits after the point.

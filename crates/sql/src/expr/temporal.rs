@@ -67,13 +67,13 @@ pub(crate) fn offset_ms(instant: i64, zone: Tz) -> i64 {
 
 /// The instant of a local time; of one that a gap skips, the one as long after the gap.
 pub(crate) fn instant_ms(local: i64, zone: Tz) -> i64 {
-    let before = offset_ms(local - DAY_MS, zone);
-    let with_before = local - before;
+    let before = offset_ms(local.saturating_sub(DAY_MS), zone);
+    let with_before = local.saturating_sub(before);
     if offset_ms(with_before, zone) == before {
         return with_before;
     }
-    let after = offset_ms(local + DAY_MS, zone);
-    let with_after = local - after;
+    let after = offset_ms(local.saturating_add(DAY_MS), zone);
+    let with_after = local.saturating_sub(after);
     if offset_ms(with_after, zone) == after { with_after } else { with_before }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn typed(data_type: &AstType, text: &Value, span: Span) -> Result<Sca
         return Err(SqlError::validation("a typed literal is written DATE '2020-01-01'", span));
     };
     let mut kind = parser::data_type(data_type).map_err(|e| e.at(span))?.kind;
-    if let TypeKind::Timestamp(precision) = &mut kind {
+    if let TypeKind::Timestamp(precision) | TypeKind::Time(precision) = &mut kind {
         *precision = text.rsplit_once('.').map_or(0, |(_, fraction)| fraction.len().min(9) as u8);
     }
     let invalid = || SqlError::validation(format!("Illegal {kind} literal '{text}'"), span);

@@ -7,7 +7,7 @@ use std::str::Chars;
 
 use chrono_tz::Tz;
 
-use crate::expr::temporal::{DAY_MS, civil, days_in_month, days_of, instant_ms};
+use crate::expr::temporal::{DAY_MS, civil, days_in_month, days_of, instant_ms, offset_ms};
 
 /// Which of Java's two classes a pattern is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +126,18 @@ impl Pattern {
             items.push(Item::Text(text));
         }
         Ok(items)
+    }
+
+    /// A letter that no value without a time zone can be written by.
+    pub(crate) fn needs_zone(&self) -> Option<char> {
+        fn of(items: &[Item]) -> Option<char> {
+            items.iter().find_map(|item| match item {
+                Item::Field(letter @ ('V' | 'z' | 'O' | 'X' | 'x' | 'Z' | 'v'), _) => Some(*letter),
+                Item::Optional(items) => of(items),
+                _ => None,
+            })
+        }
+        if self.style == Style::Formatter { of(&self.items) } else { None }
     }
 
     /// Appends the moment to `out`.
@@ -263,7 +275,7 @@ impl Pattern {
         if !(0..24).contains(&hour) || !(0..60).contains(&found.minute) || !(0..60).contains(&found.second) {
             return None;
         }
-        Some(days * DAY_MS + found.clock(hour))
+        days.checked_mul(DAY_MS)?.checked_add(found.clock(hour))
     }
 
     /// Reads the start of a text as a lenient `SimpleDateFormat` does: the 30th of February is the 1st of March. The
@@ -281,8 +293,8 @@ impl Pattern {
         let hour = found.hour()?;
         let local = days.checked_mul(DAY_MS)?.checked_add(found.clock(hour))?;
         Some(match found.offset_seconds {
-            Some(offset) => local - offset * 1000,
-            None => instant_ms(local, zone),
+            Some(offset) => local.saturating_sub(offset * 1000),
+            None => later_instant_ms(local, zone),
         })
     }
 
@@ -365,7 +377,7 @@ impl Pattern {
         let width = match () {
             () if letter == 'S' && self.style == Style::Formatter => run.min(9),
             () if follows > 0 && !adjacent => run.checked_sub(follows)?.max(1).min(9),
-            () if adjacent => count.min(run),
+            () if adjacent => count.min(run).min(9),
             () => run.min(9),
         };
         let short = adjacent && width < count && self.style == Style::Formatter;
@@ -398,6 +410,13 @@ impl Pattern {
         }
         Some(&digits[width..])
     }
+}
+
+/// The instant of a local time; the second one, when the clocks showed it twice.
+fn later_instant_ms(local: i64, zone: Tz) -> i64 {
+    let after = offset_ms(local.saturating_add(DAY_MS), zone);
+    let instant = local.saturating_sub(after);
+    if offset_ms(instant, zone) == after { instant } else { instant_ms(local, zone) }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -475,11 +494,7 @@ fn check(letter: char, count: usize, style: Style) -> Result<(), String> {
         'W' | 'F' | 'a' | 'B' if !simple => 1,
         'S' if !simple => 9,
         'n' | 'N' | 'A' if !simple => 19,
-        'V' | 'z' | 'O' | 'X' | 'x' | 'Z' | 'v' if !simple => {
-            return Err(format!(
-                "the pattern letter {letter} needs a time zone, which the value does not have"
-            ));
-        }
+        'V' | 'z' | 'O' | 'X' | 'x' | 'Z' | 'v' if !simple => 5,
         'G' | 'y' | 'Y' | 'M' | 'L' | 'w' | 'W' | 'D' | 'd' | 'F' | 'E' | 'u' | 'a' | 'H' | 'k' | 'K'
         | 'h' | 'm' | 's' | 'S' | 'z' | 'Z' | 'X'
             if simple =>

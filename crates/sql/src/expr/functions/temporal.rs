@@ -140,7 +140,7 @@ pub(crate) fn infer(name: &'static str, args: Vec<ScalarExpr>) -> Result<ScalarE
         }
         "FROM_UNIXTIME" => {
             arity(name, &args, 1, 2)?;
-            if !(is_numeric(&kind(0)) || kind(0) == TypeKind::Null) || !text_or_null(&kind(1)) {
+            if !(is_integer(&kind(0)) || kind(0) == TypeKind::Null) || !text_or_null(&kind(1)) {
                 return Err(wrong_types(name, &args));
             }
             let mut args = args;
@@ -241,21 +241,21 @@ fn timestamp_diff_call(args: Vec<ScalarExpr>, nullable: bool) -> Result<ScalarEx
     let name = "TIMESTAMPDIFF";
     arity(name, &args, 3, 3)?;
     let known = unit_of(&args[0]).as_deref().and_then(Field::of).is_some_and(Field::is_of_difference);
-    let moment = |a: &ScalarExpr| is_stamp(&a.data_type().kind) || a.data_type().kind == TypeKind::Null;
-    if !known || !args[1..].iter().all(moment) {
+    let of = |test: fn(&TypeKind) -> bool| {
+        args[1..].iter().map(|a| &a.data_type().kind).all(|k| test(k) || *k == TypeKind::Null)
+    };
+    // An instant has a difference to an instant only, and so has a time of day.
+    let same = of(|k| matches!(k, TypeKind::Time(_)))
+        || of(|k| matches!(k, TypeKind::TimestampLtz(_)))
+        || of(|k| matches!(k, TypeKind::Date | TypeKind::Timestamp(_)));
+    if !known || !same {
         return Err(wrong_types(name, &args));
     }
-    let ltz = args[1..].iter().any(|a| matches!(a.data_type().kind, TypeKind::TimestampLtz(_)));
     let one = |a: ScalarExpr| match a.data_type().kind {
-        TypeKind::Timestamp(_) | TypeKind::Date if ltz => cast(a, TypeKind::TimestampLtz(3).into(), false),
         TypeKind::Null => coerce(a, &TypeKind::Timestamp(3)),
         _ => Ok(a),
     };
-    let mut args = args.into_iter();
-    let mut coerced = vec![args.next().expect("counted")];
-    for arg in args {
-        coerced.push(one(arg)?);
-    }
+    let coerced = args.into_iter().map(one).collect::<Result<_, _>>()?;
     Ok(built("TIMESTAMPDIFF", coerced, DataType { kind: TypeKind::Int, nullable }))
 }
 
@@ -343,9 +343,9 @@ impl Field {
             || self.unit_ms().is_some_and(|ms| ms != 7 * DAY_MS)
     }
 
-    /// Of local milliseconds; the clock's fields of a time before 1970 are negative, as Flink's.
+    /// Of local milliseconds. Before 1970 Flink rounds up to the next day, and the clock's fields are negative.
     fn get(self, ms: i64) -> i64 {
-        let days = ms.div_euclid(DAY_MS);
+        let days = ms / DAY_MS;
         let year = || civil(days).0;
         let of_day = ms % DAY_MS;
         let iso_day = || (days + 3).rem_euclid(7) + 1;
@@ -387,7 +387,10 @@ impl Field {
             _ => (days_of(year, month, 1), 1),
         };
         match self {
-            _ if !ceil || start == days => start,
+            _ if !ceil => start,
+            // To Flink's CEIL only the year's first quarter has a start.
+            Self::Quarter if month > 3 => add_months(start, months),
+            _ if start == days => start,
             Self::Week => start + 7,
             _ => add_months(start, months),
         }
@@ -406,7 +409,7 @@ fn local(a: &Args<'_>, at: usize) -> Result<(Int64Array, Option<Int64Array>), Ev
     let (ms, below) = millis(a.values[at].array())?;
     if matches!(a.types[at].kind, TypeKind::TimestampLtz(_)) {
         let zone = a.ctx.time_zone;
-        return Ok((ms.unary(|v| v + offset_ms(v, zone)), below));
+        return Ok((ms.unary(|v| v.wrapping_add(offset_ms(v, zone))), below));
     }
     Ok((ms, below))
 }
@@ -453,15 +456,15 @@ pub(crate) fn floor(a: &Args<'_>, ceil: bool) -> Result<ArrayRef, EvalError> {
                 (true, true) if unit == DAY_MS => unit,
                 (true, _) => unit - 1,
             };
-            (local + up).div_euclid(unit) * unit
+            local.wrapping_add(up).div_euclid(unit).wrapping_mul(unit)
         }
-        _ => field.calendar_floor(local.div_euclid(DAY_MS), ceil) * DAY_MS,
+        _ => field.calendar_floor(local.div_euclid(DAY_MS), ceil).wrapping_mul(DAY_MS),
     };
     let floored = match zone {
         None => ms.unary::<_, Int64Type>(one),
         Some(zone) => ms.unary(|v| {
             let offset = offset_ms(v, zone);
-            one(v + offset) - offset
+            one(v.wrapping_add(offset)).wrapping_sub(offset)
         }),
     };
     from_millis(&floored, a.values[0].array().data_type())
@@ -534,6 +537,11 @@ impl<'a> Patterns<'a> {
     fn compile(&mut self, text: &'a str) -> Result<&Pattern, EvalError> {
         if self.known.as_ref().is_none_or(|(known, _)| *known != text) {
             let pattern = Pattern::new(text, self.style).map_err(EvalError)?;
+            if let Some(letter) = pattern.needs_zone() {
+                return Err(EvalError(format!(
+                    "the pattern letter {letter} needs a time zone, which the value does not have"
+                )));
+            }
             self.known = Some((text, Some(pattern)));
         }
         match &self.known {
@@ -574,7 +582,7 @@ fn collect_strings(
 
 fn moment_of_instant(ms: i64, zone: Tz) -> Moment {
     let offset = offset_ms(ms, zone);
-    Moment { offset_seconds: offset / 1000, ..Moment::of_millis(ms + offset) }
+    Moment { offset_seconds: offset / 1000, ..Moment::of_millis(ms.saturating_add(offset)) }
 }
 
 fn date_format(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
@@ -658,10 +666,11 @@ fn read_timestamp(text: &str) -> Option<i64> {
         let plain = !digits.is_empty() && digits.len() <= 9 && digits.bytes().all(|b| b.is_ascii_digit());
         plain.then(|| digits.parse().ok()).flatten().map(|value| (value, rest))
     }
-    let (year, rest) = number(text, "-")?;
-    let (month, rest) = number(rest, "-")?;
+    let (year, after) = number(text, "-")?;
+    let (month, rest) = number(after, "-")?;
     let (day, rest) = number(rest, "")?;
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year > 999_999 {
+    let four_digits = text.len() - after.len() == 5;
+    if !four_digits || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     let day = (day as u32).min(days_in_month(year, month as u32));
@@ -679,7 +688,8 @@ fn read_timestamp(text: &str) -> Option<i64> {
         None if rest.is_empty() => 0,
         _ => return None,
     };
-    if hour > 23 || minute > 59 || second > 59 {
+    let midnight = hour == 24 && minute == 0 && second == 0 && ms == 0;
+    if !midnight && (hour > 23 || minute > 59 || second > 59) {
         return None;
     }
     Some(days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + ms)
@@ -694,6 +704,9 @@ fn read_texts(a: &Args<'_>) -> impl FnMut(usize) -> Result<Option<Option<i64>>, 
         let Some(text) = texts.get(row) else { return Ok(None) };
         let Some(formats) = &formats else { return Ok(Some(read_timestamp(text))) };
         let Some(format) = formats.get(row) else { return Ok(None) };
+        if format == SECONDS {
+            return Ok(Some(read_timestamp(text)));
+        }
         if known.as_ref().is_none_or(|(text, _)| text != format) {
             known = Some((format.to_owned(), Pattern::new(format, Style::Formatter).ok()));
         }
@@ -719,6 +732,9 @@ fn to_timestamp_ltz(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
         let one = |row| {
             let Some(local) = read(row)? else { return Ok(None) };
             let Some(local) = local else {
+                if a.len() > 1 {
+                    return Ok(None);
+                }
                 let text = a.str(0).get(row).unwrap_or_default();
                 return Err(EvalError(format!("'{text}' is not a timestamp of the expected format")));
             };
@@ -793,4 +809,75 @@ fn convert_tz(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
         pattern.write(Moment::of_millis(shown), out);
         Ok(Some(()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{RecordBatch, TimestampMillisecondArray};
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::expr::{EvalContext, ExprRef, compile};
+
+    fn column(index: usize, kind: TypeKind) -> ScalarExpr {
+        ScalarExpr::Column { index, name: format!("c{index}"), data_type: kind.into() }
+    }
+
+    fn on(expr: &ExprRef, columns: Vec<ArrayRef>) -> ArrayRef {
+        let fields: Vec<_> =
+            columns.iter().map(|c| arrow::datatypes::Field::new("c", c.data_type().clone(), true)).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+        expr.eval(&batch).unwrap().into_array(batch.num_rows()).unwrap()
+    }
+
+    fn berlin(expr: &ScalarExpr) -> ExprRef {
+        compile(expr, &EvalContext::new(chrono_tz::Europe::Berlin)).unwrap()
+    }
+
+    #[test]
+    fn columns_with_nulls_and_patterns_per_row() {
+        let format =
+            call("DATE_FORMAT", vec![column(0, TypeKind::TimestampLtz(3)), column(1, TypeKind::Varchar(20))]);
+        let stamps = TimestampMillisecondArray::from(vec![Some(0), None, Some(1_720_000_000_000), Some(0)]);
+        let patterns = StringArray::from(vec![Some("yyyy-MM-dd HH:mm"), Some("HH"), Some("HH:mm"), None]);
+        let texts =
+            on(&berlin(&format.unwrap()), vec![Arc::new(stamps.with_timezone("UTC")), Arc::new(patterns)]);
+        let expected = StringArray::from(vec![Some("1970-01-01 01:00"), None, Some("11:46"), None]);
+        assert_eq!(*texts.as_string::<i32>(), expected);
+    }
+
+    #[test]
+    fn extract_of_a_date_column() {
+        let week = call("WEEK", vec![column(0, TypeKind::Date)]).unwrap();
+        let dates = Date32Array::from(vec![Some(0), None, Some(20_087)]);
+        let weeks = on(&berlin(&week), vec![Arc::new(dates)]);
+        assert_eq!(*weeks.as_primitive::<Int64Type>(), Int64Array::from(vec![Some(1), None, Some(1)]));
+    }
+
+    #[test]
+    fn a_seeded_sequence_goes_on_in_the_next_batch() {
+        let rand = berlin(&call("RAND_INTEGER", vec![literal_int(7), literal_int(1000)]).unwrap());
+        let rows = |n| Arc::new(Int32Array::from(vec![0; n])) as ArrayRef;
+        let (first, second) = (on(&rand, vec![rows(2)]), on(&rand, vec![rows(1)]));
+        let again = berlin(&call("RAND_INTEGER", vec![literal_int(7), literal_int(1000)]).unwrap());
+        let all = on(&again, vec![rows(3)]);
+        assert_eq!(arrow::compute::concat(&[&first, &second]).unwrap().as_ref(), all.as_ref());
+        assert_eq!(all.as_primitive::<arrow::datatypes::Int32Type>().value(0), 236);
+    }
+
+    #[test]
+    fn no_text_can_make_a_pattern_panic() {
+        for pattern in ["", "'", "[", "]", "yyyyMMdd", "MMM", "EEEE", "a", "SSS", "yyyy[-MM]", "é"] {
+            for style in [Style::Formatter, Style::Simple] {
+                let Ok(pattern) = Pattern::new(pattern, style) else { continue };
+                for text in
+                    ["", "é", "Jé", "20é", "99999999999999999999", "999999999", "-", "A", "Jan", "2024-"]
+                {
+                    let _ = pattern.read(text);
+                    let _ = pattern.read_instant(text, chrono_tz::UTC);
+                }
+                pattern.write(Moment::of_millis(-1), &mut String::new());
+            }
+        }
+    }
 }
