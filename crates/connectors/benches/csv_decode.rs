@@ -1,10 +1,10 @@
-//! Rows per second that one thread reads of Nexmark bids: five of seven columns, then all, then one.
+//! Rows per CPU-second that one thread reads of Nexmark bids: five of seven columns, then all, then few.
 //!
 //! `cargo bench -p streamkeeper-connectors`. The bids are generated, about 125 bytes each.
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use streamkeeper_connectors::schema::{DataType, Field, TypeKind};
@@ -34,7 +34,7 @@ fn write_bids(path: &std::path::Path) -> std::io::Result<u64> {
     let mut extra = String::new();
     for row in 0..ROWS {
         extra.clear();
-        for _ in 0..20 + random.below(50) {
+        for _ in 0..10 + random.below(40) {
             extra.push(char::from(b'a' + random.below(26) as u8));
         }
         let ms = row / 10;
@@ -53,6 +53,14 @@ fn write_bids(path: &std::path::Path) -> std::io::Result<u64> {
     }
     out.flush()?;
     Ok(std::fs::metadata(path)?.len())
+}
+
+/// CPU time of this thread; where the system does not tell, the time since `start`.
+fn cpu_time(start: Instant) -> Duration {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse().ok())
+        .map_or_else(|| start.elapsed(), Duration::from_nanos)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,6 +112,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut enumerator = source.enumerator(1, None)?;
             let mut reader = source.reader(&context)?;
             let start = Instant::now();
+            let before = cpu_time(start);
             let mut rows = 0;
             loop {
                 match reader.poll(0)? {
@@ -116,9 +125,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             assert_eq!(rows as u64, ROWS);
-            best = best.min(start.elapsed().as_secs_f64());
+            best = best.min((cpu_time(start) - before).as_secs_f64());
         }
-        println!("{name}: {:.2} M rows/s", ROWS as f64 / best / 1e6);
+        println!("{name}: {:.2} M rows per CPU-second", ROWS as f64 / best / 1e6);
     }
     Ok(())
 }
