@@ -27,7 +27,7 @@ struct Item {
 enum Value {
     /// A column of `*`.
     Bound(ScalarExpr, Span),
-    Text(Expr),
+    Text(Box<Expr>),
 }
 
 impl Binder<'_> {
@@ -98,11 +98,11 @@ impl Binder<'_> {
                         }
                         _ => format!("EXPR${position}"),
                     };
-                    items.push(Item { expr: Value::Text(expr.clone()), name });
+                    items.push(Item { expr: Value::Text(Box::new(expr.clone())), name });
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
                     refuse_subqueries(expr)?;
-                    items.push(Item { expr: Value::Text(expr.clone()), name: alias.value.clone() });
+                    items.push(Item { expr: Value::Text(Box::new(expr.clone())), name: alias.value.clone() });
                 }
                 other => return Err(SqlError::unsupported(format!("`{other}`"), other.span())),
             }
@@ -133,7 +133,10 @@ impl Binder<'_> {
                     let Some(key) = keys.iter().position(|k| same(k, expr)) else {
                         return Err(not_grouped(&expr.to_string(), *span));
                     };
-                    item.expr = Value::Text(Expr::Identifier(Ident::with_span(*span, format!("$key{key}"))));
+                    item.expr = Value::Text(Box::new(Expr::Identifier(Ident::with_span(
+                        *span,
+                        format!("$key{key}"),
+                    ))));
                 }
             }
         }
@@ -180,7 +183,7 @@ impl Binder<'_> {
         let mut found: Vec<(usize, ast::Function)> = Vec::new();
         for (i, item) in items.iter().enumerate() {
             let Value::Text(expr) = &item.expr else { continue };
-            match expr {
+            match &**expr {
                 Expr::Function(function) if function.over.is_some() => found.push((i, function.clone())),
                 _ => refuse_over(expr)?,
             }

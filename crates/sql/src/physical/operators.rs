@@ -10,7 +10,7 @@ use streamkeeper_dataflow::graph::OperatorNode;
 use streamkeeper_dataflow::operator::Operator;
 
 use super::join::{Strategy, classify};
-use super::stream::{BatchNode, Distribution, Head, Stream};
+use super::stream::{BatchNode, Hash, Head, Stream};
 use super::values::ValuesSource;
 use super::{Builder, share};
 use crate::error::{ErrorKind, SqlError};
@@ -67,7 +67,7 @@ impl Builder<'_> {
                     Box::new(WindowTableFunction::new(spec.clone()))
                 });
                 if matches!(window.kind, WindowKind::Session { .. }) {
-                    return Ok(self.connect(vec![(stream, Distribution::Hash(keys.clone()))], node));
+                    return Ok(self.connect(vec![(stream, Hash(keys.clone()))], node));
                 }
                 Ok(self.chain(stream, node))
             }
@@ -110,7 +110,7 @@ impl Builder<'_> {
                 });
                 // Rows of one window and partition must meet; the bounds spread windows without a partition.
                 let keys = if partition.is_empty() { vec![*start, *end] } else { partition.clone() };
-                Ok(self.connect(vec![(stream, Distribution::Hash(keys))], node))
+                Ok(self.connect(vec![(stream, Hash(keys))], node))
             }
             Node::Join { left, right, kind, .. } => self.join(plan, left, right, *kind, need_before),
             Node::Aggregate { input, keys, calls } => self.aggregate(plan, input, keys, calls, need_before),
@@ -162,7 +162,7 @@ impl Builder<'_> {
             return Ok(self.two_phases(plan, stream, &spec));
         }
         let node = self.node(plan, "WindowAggregate", move || Box::new(WindowAggregate::new(spec.clone())));
-        Ok(self.connect(vec![(stream, Distribution::Hash(keys))], node))
+        Ok(self.connect(vec![(stream, Hash(keys))], node))
     }
 
     /// Partial results before the exchange. The global side has the uid of the aggregation in one phase, whose state
@@ -178,7 +178,7 @@ impl Builder<'_> {
             self.node(plan, "WindowAggregate", move || Box::new(GlobalWindowAggregate::new(spec.clone())));
         global.name = "GlobalWindowAggregate".to_owned();
         let stream = self.chain(stream, local);
-        self.connect(vec![(stream, Distribution::Hash(keys))], global)
+        self.connect(vec![(stream, Hash(keys))], global)
     }
 
     fn join(
@@ -214,8 +214,8 @@ impl Builder<'_> {
         };
         let (left_stream, right_stream) = (self.build(left, true)?, self.build(right, true)?);
         let keys = |own: &[usize], window: Option<(usize, usize)>| match window {
-            Some((start, end)) if own.is_empty() => Distribution::Hash(vec![start, end]),
-            _ => Distribution::Hash(own.to_vec()),
+            Some((start, end)) if own.is_empty() => Hash(vec![start, end]),
+            _ => Hash(own.to_vec()),
         };
         let mut windows = (None, None);
         let node = match join.strategy {

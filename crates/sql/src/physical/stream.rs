@@ -35,14 +35,9 @@ pub(crate) struct Stream {
     pub(crate) uid: String,
 }
 
-/// How the rows of an input find the subtask of an operator.
+/// Rows find their subtask by the hash of these columns; of none: all go to one subtask.
 #[derive(Debug, Clone)]
-pub(crate) enum Distribution {
-    /// Where they are.
-    Any,
-    /// By the hash of these columns; of none: all to one subtask.
-    Hash(Vec<usize>),
-}
+pub(crate) struct Hash(pub(crate) Vec<usize>);
 
 impl Builder<'_> {
     /// Appends an operator to the chain.
@@ -75,15 +70,9 @@ impl Builder<'_> {
     }
 
     /// An operator over its inputs, each distributed as it needs.
-    pub(crate) fn connect(&mut self, inputs: Vec<(Stream, Distribution)>, node: BatchNode) -> Stream {
-        let keyed = inputs.iter().any(|(_, d)| matches!(d, Distribution::Hash(_)));
-        let gathered = inputs.iter().any(|(_, d)| matches!(d, Distribution::Hash(keys) if keys.is_empty()));
-        let widest = inputs.iter().map(|(s, _)| s.parallelism).max().unwrap_or(1);
-        let parallelism = match (gathered, keyed) {
-            (true, _) => 1,
-            (false, true) => self.config.parallelism,
-            (false, false) => widest,
-        };
+    pub(crate) fn connect(&mut self, inputs: Vec<(Stream, Hash)>, node: BatchNode) -> Stream {
+        let gathered = inputs.iter().any(|(_, Hash(keys))| keys.is_empty());
+        let parallelism = if gathered { 1 } else { self.config.parallelism };
         if inputs.len() == 1 && parallelism == 1 && inputs[0].0.parallelism == 1 {
             // One subtask to one subtask: nothing to exchange.
             if let Some((stream, _)) = inputs.into_iter().next() {
@@ -95,14 +84,14 @@ impl Builder<'_> {
         let inputs = inputs
             .into_iter()
             .enumerate()
-            .map(|(index, (stream, distribution))| {
+            .map(|(index, (stream, Hash(keys)))| {
                 let from_parallelism = stream.parallelism;
-                let exchange = match distribution {
-                    Distribution::Hash(keys) if parallelism > 1 => {
-                        Exchange::Hash(Arc::new(HashKeys::new(keys)))
-                    }
-                    _ if from_parallelism == parallelism => Exchange::Forward,
-                    _ => Exchange::Rebalance,
+                let exchange = if parallelism > 1 {
+                    Exchange::Hash(Arc::new(HashKeys::new(keys)))
+                } else if from_parallelism == parallelism {
+                    Exchange::Forward
+                } else {
+                    Exchange::Rebalance
                 };
                 Input { from: self.close(stream), exchange, index }
             })

@@ -151,16 +151,6 @@ impl Plan {
         Self { node, schema }
     }
 
-    /// The columns at `indices`, under their names.
-    pub(crate) fn select(self, indices: &[usize]) -> Self {
-        if indices.iter().copied().eq(0..self.schema.len()) {
-            return self;
-        }
-        let projection = indices.iter().map(|i| column(&self.schema, *i)).collect();
-        let names = indices.iter().map(|i| self.schema[*i].name.clone()).collect();
-        self.calc(None, projection, names)
-    }
-
     /// Appends columns; those that exist are found instead. Returns their positions.
     pub(crate) fn with_columns(self, exprs: &[ScalarExpr]) -> (Self, Vec<usize>) {
         let mut projection = all_columns(&self.schema);
@@ -180,14 +170,6 @@ impl Plan {
             names.push(format!("$f{i}"));
         }
         (self.calc(None, projection, names), positions)
-    }
-
-    /// The positions of the window's bounds, if rows carry windows.
-    pub(crate) fn window_bounds(&self) -> Option<(usize, usize, Window)> {
-        let start = self.schema.iter().position(|c| c.has_role(WindowProperty::Start))?;
-        let (_, window) = self.schema[start].window?;
-        let end = self.schema.iter().position(|c| c.window == Some((WindowProperty::End, window)))?;
-        Some((start, end, window))
     }
 
     /// The inputs, in order.
