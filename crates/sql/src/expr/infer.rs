@@ -79,6 +79,18 @@ pub(super) fn coerce(input: ScalarExpr, kind: &TypeKind) -> Result<ScalarExpr, F
 pub const FUNCTIONS: &[&str] =
     &["CHARACTER_LENGTH", "CHAR_LENGTH", "COALESCE", "IF", "IFNULL", "LOWER", "MOD", "NULLIF", "UPPER"];
 
+/// Names of all functions that [`call`] knows, in order.
+pub fn function_names() -> Vec<&'static str> {
+    let mut names: Vec<_> = FUNCTIONS.to_vec();
+    names.extend(["CEILING", "TIMESTAMPADD", "TYPEOF"]);
+    names.extend(math::FUNCTIONS.iter().chain(temporal::FUNCTIONS).map(|(name, _)| *name));
+    names.extend(temporal::FIELDS.iter().map(|(name, _)| *name));
+    names.extend(super::functions::more_names());
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// Builds the call of a function or operator, under its SQL name in upper case: coerces the arguments and infers the
 /// result's type.
 ///

@@ -15,7 +15,7 @@ mod tree;
 pub mod types;
 
 pub use self::eval::{EvalContext, compile};
-pub use self::infer::{FUNCTIONS, FunctionError, call, cast};
+pub use self::infer::{FUNCTIONS, FunctionError, call, cast, function_names};
 pub use self::literal::{
     literal, literal_bigint, literal_boolean, literal_int, literal_interval_day_time,
     literal_interval_year_month, literal_null, literal_string,

@@ -2,9 +2,11 @@
 //!
 //! Invariant: a compiled pattern has only letters that can be written; English names, weeks that start on Sunday.
 
+use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
+use chrono::Datelike;
 use chrono_tz::Tz;
 
 use crate::expr::temporal::{DAY_MS, civil, days_in_month, days_of, instant_ms, offset_ms};
@@ -142,29 +144,39 @@ impl Pattern {
 
     /// Appends the moment to `out`.
     pub(crate) fn write(&self, moment: Moment, out: &mut String) {
-        self.write_items(&self.items, moment, out);
+        self.write_items(&self.items, moment, civil(moment.days), out);
     }
 
-    fn write_items(&self, items: &[Item], moment: Moment, out: &mut String) {
+    fn write_items(&self, items: &[Item], moment: Moment, date: (i64, u32, u32), out: &mut String) {
         for item in items {
             match item {
                 Item::Text(text) => out.push_str(text),
-                Item::Optional(items) => self.write_items(items, moment, out),
-                Item::Field(letter, count) => self.field(*letter, *count, moment, out),
+                Item::Optional(items) => self.write_items(items, moment, date, out),
+                Item::Field(letter, count) => self.field((*letter, *count), moment, date, out),
             }
         }
     }
 
-    fn field(&self, letter: char, count: usize, at: Moment, out: &mut String) {
-        let (year, month, day) = civil(at.days);
-        let first = days_of(year, 1, 1);
+    fn field(
+        &self,
+        (letter, count): (char, usize),
+        at: Moment,
+        (year, month, day): (i64, u32, u32),
+        out: &mut String,
+    ) {
         let seconds = at.nanos / 1_000_000_000;
         let (hour, minute) = (seconds / 3600, seconds / 60 % 60);
         let number = |out: &mut String, value: i64, width: usize| {
             if value < 0 {
                 out.push('-');
             }
-            out.push_str(&format!("{:0width$}", value.unsigned_abs()));
+            let value = value.unsigned_abs();
+            if value < 10 && width <= 2 {
+                out.push_str(if width == 2 { "0" } else { "" });
+                out.push(char::from(b'0' + value as u8));
+            } else {
+                let _ = write!(out, "{value:0width$}");
+            }
         };
         let name = |out: &mut String, full: &str| match count {
             4 => out.push_str(full),
@@ -192,7 +204,7 @@ impl Pattern {
             'M' | 'L' if count > 2 => name(out, MONTHS[month as usize - 1]),
             'M' | 'L' => number(out, i64::from(month), count),
             'd' => number(out, i64::from(day), count),
-            'D' => number(out, at.days - first + 1, count),
+            'D' => number(out, at.days - days_of(year, 1, 1) + 1, count),
             'E' => name(out, DAYS[weekday(at.days) as usize]),
             'e' | 'c' if count > 2 => name(out, DAYS[weekday(at.days) as usize]),
             'e' | 'c' => number(out, weekday(at.days) + 1, count),
@@ -376,7 +388,7 @@ impl Pattern {
         let run = digits.bytes().take_while(u8::is_ascii_digit).count();
         let width = match () {
             () if letter == 'S' && self.style == Style::Formatter => run.min(9),
-            () if follows > 0 && !adjacent => run.checked_sub(follows)?.max(1).min(9),
+            () if follows > 0 && !adjacent => run.checked_sub(follows)?.clamp(1, 9),
             () if adjacent => count.min(run).min(9),
             () => run.min(9),
         };
@@ -390,9 +402,7 @@ impl Pattern {
         }
         match letter {
             'y' | 'u' if count == 2 && width == 2 => {
-                // Two digits are a year of 2000 to 2099; for SimpleDateFormat, one within 80 years before now.
-                found.year =
-                    Some(if self.style == Style::Simple && value > 46 { 1900 + value } else { 2000 + value });
+                found.year = Some(if self.style == Style::Simple { near_year(value) } else { 2000 + value });
             }
             'y' | 'u' => found.year = Some(value),
             'M' | 'L' => found.month = Some(value),
@@ -410,6 +420,12 @@ impl Pattern {
         }
         Some(&digits[width..])
     }
+}
+
+/// The year that ends in two digits, from 80 years before now on, as `SimpleDateFormat` takes it.
+fn near_year(two_digits: i64) -> i64 {
+    let first = i64::from(chrono::Utc::now().year()) - 80;
+    first + (two_digits - first).rem_euclid(100)
 }
 
 /// The instant of a local time; the second one, when the clocks showed it twice.

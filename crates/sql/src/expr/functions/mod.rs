@@ -74,6 +74,11 @@ pub(crate) fn lookup(name: &str) -> Option<&'static signature::Function> {
     [string::TABLE, regexp::TABLE, hash::TABLE].into_iter().flatten().find(|f| f.name == name)
 }
 
+/// The names in the tables of text functions.
+pub(crate) fn more_names() -> impl Iterator<Item = &'static str> {
+    [string::TABLE, regexp::TABLE, hash::TABLE].into_iter().flatten().map(|f| f.name)
+}
+
 fn text(args: &Args<'_>, change: impl Fn(&str) -> String) -> Result<ArrayRef, EvalError> {
     let s = args.str(0);
     Ok(Arc::new((0..args.rows).map(|i| s.get(i).map(&change)).collect::<StringArray>()))
