@@ -4,6 +4,7 @@
 //! Invariant: what Flink SQL does not have, or this engine not yet, is refused with the construct's name and place.
 
 mod interval;
+mod json;
 mod literals;
 
 use sqlparser::ast::{
@@ -145,7 +146,11 @@ impl Binder<'_> {
                 Some(elements) => self.call("MAP", elements, span),
                 None => unsupported("a table argument outside of a table function"),
             },
-            Ast::IsJson { .. } => unsupported("IS JSON"),
+            Ast::IsJson { expr, kind, unique_keys: None, negated } => {
+                let kind = kind.as_ref().map_or_else(|| "VALUE".to_owned(), ToString::to_string);
+                let is = build("IS JSON", vec![self.bind(expr)?, literal_string(&kind)], span)?;
+                if *negated { build("NOT", vec![is], span) } else { Ok(is) }
+            }
             Ast::Function(function) => self.function(function, span),
             Ast::Exists { .. } => unsupported("EXISTS with a subquery"),
             Ast::InSubquery { .. } => unsupported("IN with a subquery"),
@@ -294,6 +299,9 @@ impl Binder<'_> {
                 return Err(SqlError::unsupported("a subquery as an argument", span));
             }
         };
+        if json::is_json_function(&name) {
+            return json::bind(self, &name, list, span);
+        }
         let mut args = Vec::new();
         for (i, arg) in list.args.iter().enumerate() {
             let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg else {

@@ -28,7 +28,7 @@ impl Scope for NoColumns {
     }
 }
 
-/// `TYPE => text`, or `error: …`.
+/// `TYPE => text`, or `error: …`; in the text backslashes and ends of lines are escaped.
 fn answer(expression: &str, ctx: &EvalContext) -> String {
     let evaluate = || -> Result<String, String> {
         let ast = parse_expression(expression).map_err(|e| e.to_string())?;
@@ -43,6 +43,7 @@ fn answer(expression: &str, ctx: &EvalContext) -> String {
             compiled.eval(&batch).map_err(|e| e.to_string())?;
         assert_eq!(value.len(), 1, "{expression}");
         let text = if value.is_null(0) { "NULL" } else { value.as_string::<i32>().value(0) };
+        let text = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
         Ok(format!("{data_type} => {text}"))
     };
     evaluate().unwrap_or_else(|error| format!("error: {error}"))

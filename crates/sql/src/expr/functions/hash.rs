@@ -134,7 +134,7 @@ fn unhex(a: &Args<'_>) -> Result<ArrayRef, EvalError> {
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-fn to_base64(bytes: &[u8], out: &mut String) {
+pub(crate) fn to_base64(bytes: &[u8], out: &mut String) {
     for chunk in bytes.chunks(3) {
         let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);

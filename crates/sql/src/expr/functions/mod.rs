@@ -4,6 +4,8 @@
 pub(crate) mod collection;
 mod date_format;
 mod hash;
+mod json;
+mod json_text;
 mod lists;
 mod maps;
 pub(crate) mod math;
@@ -71,7 +73,7 @@ pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
 
 /// The function of that name that is a row of a family's table.
 pub(crate) fn lookup(name: &str) -> Option<&'static signature::Function> {
-    [string::TABLE, regexp::TABLE, hash::TABLE].into_iter().flatten().find(|f| f.name == name)
+    [string::TABLE, regexp::TABLE, hash::TABLE, json::TABLE].into_iter().flatten().find(|f| f.name == name)
 }
 
 /// The names in the tables of text functions.
