@@ -76,6 +76,8 @@ impl ScalarExpr {
     /// Whether it gives the same result for the same row every time.
     pub fn is_deterministic(&self) -> bool {
         let own = match self {
+            // Without arguments it is the time now.
+            Self::Call { function: "UNIX_TIMESTAMP", args, .. } => !args.is_empty(),
             Self::Call { function, .. } => is_deterministic_function(function),
             _ => true,
         };

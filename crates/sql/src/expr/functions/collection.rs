@@ -42,6 +42,11 @@ const FUNCTIONS: &[(&str, usize, usize, Kernel)] = &[
     ("ROW", 1, usize::MAX, maps::row),
 ];
 
+/// The names; elements and fields are taken by operators.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|f| f.0).filter(|name| !matches!(*name, "FIELD" | "ITEM"))
+}
+
 /// The evaluation of a function on collections.
 pub(crate) fn kernel(name: &str) -> Option<Kernel> {
     FUNCTIONS.iter().find(|f| f.0 == name).map(|f| f.3)

@@ -76,9 +76,13 @@ pub(crate) fn lookup(name: &str) -> Option<&'static signature::Function> {
     [string::TABLE, regexp::TABLE, hash::TABLE, json::TABLE].into_iter().flatten().find(|f| f.name == name)
 }
 
-/// The names in the tables of text functions.
+/// The names in the tables of functions on texts and collections.
 pub(crate) fn more_names() -> impl Iterator<Item = &'static str> {
-    [string::TABLE, regexp::TABLE, hash::TABLE].into_iter().flatten().map(|f| f.name)
+    [string::TABLE, regexp::TABLE, hash::TABLE]
+        .into_iter()
+        .flatten()
+        .map(|f| f.name)
+        .chain(collection::names())
 }
 
 fn text(args: &Args<'_>, change: impl Fn(&str) -> String) -> Result<ArrayRef, EvalError> {

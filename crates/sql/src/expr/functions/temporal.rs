@@ -866,6 +866,17 @@ mod tests {
     }
 
     #[test]
+    fn the_time_now_is_no_constant() {
+        let now = call("UNIX_TIMESTAMP", vec![]).unwrap();
+        assert!(!now.is_constant());
+        let then = call("UNIX_TIMESTAMP", vec![literal_string("2024-01-01 00:00:00")]).unwrap();
+        assert!(then.is_constant());
+        for name in ["NOW", "CURRENT_DATE", "CURRENT_TIME", "LOCALTIME", "LOCALTIMESTAMP", "PROCTIME"] {
+            assert!(!call(name, vec![]).unwrap().is_constant(), "{name}");
+        }
+    }
+
+    #[test]
     fn no_text_can_make_a_pattern_panic() {
         for pattern in ["", "'", "[", "]", "yyyyMMdd", "MMM", "EEEE", "a", "SSS", "yyyy[-MM]", "é"] {
             for style in [Style::Formatter, Style::Simple] {
