@@ -100,7 +100,13 @@ impl ScalarExpr {
             }
             Self::Call { function, data_type, args } => match *function {
                 "+" | "-" | "*" | "=" | "<>" | "<" | "<=" | ">" | ">=" | "AND" | "OR" | "NOT" | "IS NULL"
-                | "IS NOT NULL" | "UPPER" | "LOWER" | "LIKE" => false,
+                | "IS NOT NULL" | "UPPER" | "LOWER" => false,
+                // A pattern can break the rules of its ESCAPE character.
+                "LIKE" => args.len() > 2,
+                "||" | "ASCII" | "BTRIM" | "CHAR_LENGTH" | "CHR" | "CONCAT" | "CONCAT_WS" | "ENDSWITH"
+                | "FIELD" | "INITCAP" | "LEFT" | "LOCATE" | "LTRIM" | "MD5" | "POSITION" | "REPLACE"
+                | "REVERSE" | "RIGHT" | "RTRIM" | "SHA256" | "SPLIT" | "SPLIT_INDEX" | "STARTSWITH"
+                | "SUBSTR" | "SUBSTRING" | "TRANSLATE" | "TRIM" | "URL_ENCODE" => false,
                 // These have an answer for every value of their types.
                 "ABS" | "SIGN" | "CEIL" | "FLOOR" | "ROUND" | "TRUNCATE" | "GREATEST" | "LEAST"
                 | "EXTRACT" | "TIMESTAMPDIFF" | "TO_TIMESTAMP" | "SQRT" | "POWER" | "EXP" | "LN" | "LOG"
