@@ -78,10 +78,11 @@ pub(crate) fn lookup(name: &str) -> Option<&'static signature::Function> {
 
 /// The names in the tables of functions on texts and collections.
 pub(crate) fn more_names() -> impl Iterator<Item = &'static str> {
-    [string::TABLE, regexp::TABLE, hash::TABLE]
+    [string::TABLE, regexp::TABLE, hash::TABLE, json::TABLE]
         .into_iter()
         .flatten()
         .map(|f| f.name)
+        .filter(|name| !name.contains(' '))
         .chain(collection::names())
 }
 
