@@ -1,6 +1,6 @@
 //! A task: the loop in which one subtask takes mail, input and time, one step after the other, on a thread of its own.
 //!
-//! Invariant: there is one place to wait ([`Shared::wait`]), and a step is taken only when every output has room.
+//! Invariant: there is one place to wait (`Shared::wait`), and a step is taken only when every output has room.
 
 use std::any::Any;
 use std::sync::Arc;
