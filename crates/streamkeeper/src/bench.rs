@@ -83,7 +83,8 @@ const QUERIES: [(&str, &str, &str, &str); 7] = [
 #[command(after_help = "\
 Each query reads generated Nexmark bids from CSV files and writes to `blackhole`, with a checkpoint every 10 s. CPU is
 that of all threads of the process, memory its peak. `vs Flink` is rows per CPU-second against the figure of Flink
-2.3.0 on a 2-core machine (0.28 M for q0 and so on), measured once, not in the same run.")]
+2.3.0 on a 2-core machine (0.28 M for q0 and so on), measured once, not in the same run. With $FLINK_HOME set (and a JDK
+on the path) Flink runs each query in the same run, in a local cluster, and the ratio is against that.")]
 pub(crate) struct BenchArgs {
     /// Number of bids.
     #[arg(long, default_value_t = 10_000_000)]
@@ -105,6 +106,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!("there is no query `{unknown}`; there are {}", names.join(", "))));
     }
     let input = prepare(args)?;
+    let flink_home = std::env::var_os("FLINK_HOME");
     println!(
         "{:<6} {:>8} {:>8} {:>10} {:>14} {:>10}",
         "query", "wall s", "CPU s", "peak MiB", "M rows/CPU s", "vs Flink"
@@ -113,19 +115,47 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         if !args.queries.is_empty() && !args.queries.iter().any(|wanted| wanted == name) {
             continue;
         }
-        let report = measure(args, &input, columns, query)?;
-        let number = |key: &str| report.get(key).and_then(Value::as_f64).unwrap_or(0.0);
-        let rate = args.bids as f64 / number("cpu_s").max(0.01) / 1e6;
-        println!(
-            "{name:<6} {:>8.2} {:>8.2} {:>10.0} {:>14.2} {:>9.1}x",
-            number("wall_s"),
-            number("cpu_s"),
-            number("peak_bytes") / 1048576.0,
-            rate,
-            rate / flink.parse().unwrap_or(1.0),
-        );
+        let script = script(&input, args.parallelism, columns, query);
+        let ours = Figures::of(&measure(&script)?, args.bids)?;
+        let theirs = match &flink_home {
+            Some(home) => Some(Figures::of(&measure_flink(Path::new(home), &script)?, args.bids)?),
+            None => None,
+        };
+        let reference = theirs.as_ref().map_or_else(|| flink.parse().unwrap_or(1.0), |figures| figures.rate);
+        println!("{}", ours.row(name, &format!("{:.1}x", ours.rate / reference)));
+        if let Some(theirs) = theirs {
+            println!("{}", theirs.row("Flink", ""));
+        }
     }
     Ok(())
+}
+
+/// What one query used.
+struct Figures {
+    wall_s: f64,
+    cpu_s: f64,
+    peak_mib: f64,
+    /// Million rows per CPU-second.
+    rate: f64,
+}
+
+impl Figures {
+    fn of(report: &Value, bids: u64) -> Result<Self, Failure> {
+        let number = |key: &str| {
+            let value = report.get(key).and_then(Value::as_f64);
+            value.ok_or_else(|| Failure::job(format!("the report has no `{key}`: {report}")))
+        };
+        let (wall_s, cpu_s) = (number("wall_s")?, number("cpu_s")?);
+        let rate = bids as f64 / cpu_s.max(0.01) / 1e6;
+        Ok(Self { wall_s, cpu_s, peak_mib: number("peak_bytes")? / 1048576.0, rate })
+    }
+
+    fn row(&self, name: &str, ratio: &str) -> String {
+        format!(
+            "{name:<6} {:>8.2} {:>8.2} {:>10.0} {:>14.2} {ratio:>10}",
+            self.wall_s, self.cpu_s, self.peak_mib, self.rate
+        )
+    }
 }
 
 /// Generates the bids, unless they are there: a marker written last says which they are.
@@ -139,25 +169,53 @@ fn prepare(args: &BenchArgs) -> Result<PathBuf, Failure> {
         let bytes = nexmark::write_bids(&directory, args.bids, 10_000, 42).map_err(fail)?;
         std::fs::write(&marker, format!("{bytes}\n")).map_err(fail)?;
     }
-    Ok(directory)
+    directory.canonicalize().map_err(fail)
 }
 
-fn measure(args: &BenchArgs, input: &Path, columns: &str, query: &str) -> Result<Value, Failure> {
-    let fail = |what: &str, e: &dyn std::fmt::Display| Failure::job(format!("cannot {what}: {e}"));
-    let report = tempfile::NamedTempFile::new().map_err(|e| fail("create a report file", &e))?;
+/// The script of one query; Flink takes it as it is.
+fn script(input: &Path, parallelism: u16, columns: &str, query: &str) -> String {
     let ddl = DDL.replace("${IN}", &input.display().to_string());
-    let sql = format!(
-        "{ddl}CREATE TABLE sink ({columns}) WITH ('connector' = 'blackhole');\nINSERT INTO sink {query};"
-    );
+    let sink = format!("CREATE TABLE sink ({columns}) WITH ('connector' = 'blackhole');");
+    format!("SET 'parallelism.default' = '{parallelism}';\n{ddl}{sink}\nINSERT INTO sink {query};\n")
+}
+
+fn fail(what: &str, e: &dyn std::fmt::Display) -> Failure {
+    Failure::job(format!("cannot {what}: {e}"))
+}
+
+fn measure(script: &str) -> Result<Value, Failure> {
+    let report = tempfile::NamedTempFile::new().map_err(|e| fail("create a report file", &e))?;
     let program = std::env::current_exe().map_err(|e| fail("find this program", &e))?;
-    let output = Command::new(program)
-        .args(["sql", "--quiet", "-e", &sql, "--parallelism", &args.parallelism.to_string(), "--report"])
-        .arg(report.path())
-        .output()
-        .map_err(|e| fail("run a query", &e))?;
+    let mut command = Command::new(program);
+    command.args(["sql", "--quiet", "-e", script, "--report"]).arg(report.path());
+    run_to_end(&mut command)?;
+    last_line(&std::fs::read_to_string(report.path()).map_err(|e| fail("read the report", &e))?)
+}
+
+/// Runs the script in a local Flink cluster, by a small Java program on the distribution's libraries.
+fn measure_flink(home: &Path, script: &str) -> Result<Value, Failure> {
+    let directory = tempfile::tempdir().map_err(|e| fail("create a directory", &e))?;
+    let (program, sql) = (directory.path().join("NexmarkOnFlink.java"), directory.path().join("query.sql"));
+    std::fs::write(&program, include_str!("NexmarkOnFlink.java"))
+        .map_err(|e| fail("write the program", &e))?;
+    std::fs::write(&sql, script).map_err(|e| fail("write the query", &e))?;
+    let mut command = Command::new("java");
+    for package in ["lang", "util", "net", "io", "nio", "time", "util.concurrent", "util.concurrent.atomic"] {
+        command.arg(format!("--add-opens=java.base/java.{package}=ALL-UNNAMED"));
+    }
+    command.arg("-cp").arg(home.join("lib/*")).arg(program).arg(sql);
+    last_line(&run_to_end(&mut command)?)
+}
+
+/// Standard output of a command that has to succeed.
+fn run_to_end(command: &mut Command) -> Result<String, Failure> {
+    let output = command.output().map_err(|e| fail("run a query", &e))?;
     if !output.status.success() {
         return Err(Failure::job(String::from_utf8_lossy(&output.stderr)));
     }
-    let text = std::fs::read_to_string(report.path()).map_err(|e| fail("read the report", &e))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn last_line(text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|e| fail("read the report", &e))
 }
