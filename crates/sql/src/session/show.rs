@@ -48,6 +48,10 @@ pub(super) fn show(show: &Show, catalog: &Catalog) -> Result<StatementResult> {
             list("view name", views.map(|(name, _)| name).collect())
         }
         ShowKind::Jobs => Ok(table(&["job id", "job name", "status", "start time"], Vec::new())),
+        ShowKind::Functions => {
+            let names = crate::expr::function_names().into_iter().map(str::to_lowercase);
+            list("function name", names.collect::<std::collections::BTreeSet<_>>().into_iter().collect())
+        }
         ShowKind::UserFunctions => list("function name", Vec::new()),
         ShowKind::Modules => list("module name", vec!["core".to_owned()]),
         ShowKind::Jars => list("jars", Vec::new()),
