@@ -75,6 +75,15 @@ impl Builder<'_> {
                 refuse_changes(input, plan)?;
                 let stream = self.build(input, false)?;
                 let window = match source {
+                    WindowSource::Attached { .. }
+                        if window.ltz && self.ctx.time_zone != chrono_tz::Tz::UTC =>
+                    {
+                        return Err(SqlError::new(
+                            ErrorKind::Unsupported,
+                            "aggregating windows of a TIMESTAMP_LTZ again is not supported yet in a \
+                             table.local-time-zone other than UTC",
+                        ));
+                    }
                     WindowSource::Attached { start, end } => {
                         WindowInput::Attached { start: *start, end: *end }
                     }

@@ -37,6 +37,9 @@ impl Names for CatalogNames<'_> {
         let names = [path.catalog.clone(), path.database.clone(), path.object.clone()];
         match object {
             CatalogObject::Table(table) => {
+                if !table.partition_keys.is_empty() {
+                    return Err(SqlError::unsupported(format!("PARTITIONED BY (of table `{path}`)"), span));
+                }
                 Ok(Named::Table(Arc::new(resolve(&path, table, hints, self.ctx)?)))
             }
             CatalogObject::View(view) => Ok(Named::View {

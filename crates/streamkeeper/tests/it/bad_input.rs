@@ -63,6 +63,20 @@ fn wrong_statements_never_start_a_job() {
             "MATCH_RECOGNIZE",
         ),
         ("SELECT SUM(a) OVER (ORDER BY b) FROM t;", "OVER"),
+        (
+            "CREATE TABLE x (a INT, d STRING) PARTITIONED BY (d) WITH ('connector' = 'blackhole');
+             INSERT INTO x SELECT a, b FROM t;",
+            "PARTITIONED BY",
+        ),
+        (
+            "SET 'table.local-time-zone' = 'Europe/Berlin';
+             CREATE TABLE x (ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');
+             SELECT MAX(c) FROM (
+               SELECT COUNT(*) AS c, window_start, window_end
+               FROM TABLE(TUMBLE(TABLE x, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start, window_end)
+             GROUP BY window_start, window_end;",
+            "TIMESTAMP_LTZ",
+        ),
         ("SELEC 1;", "SELEC"),
         ("CREATE TABLE x (a INT) WITH ('connector' = 'nothing'); INSERT INTO x SELECT a FROM t;", "nothing"),
         ("SET 'execution.checkpointing.interval' = 'soon';", "soon"),
