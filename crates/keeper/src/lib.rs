@@ -1,8 +1,13 @@
 //! The keeper: a ZooKeeper-compatible server.
 //!
-//! A request of a client ([`proto`], encoded as [`jute`]) that writes becomes a transaction ([`txn`]), is logged, and is applied.
+//! A request of a client ([`proto`], encoded as [`jute`]) that writes becomes a transaction ([`txn`]), is logged, and is applied to the
+//! [`tree`] of znodes.
 
 pub mod acl;
+pub mod digest;
 pub mod jute;
+pub mod owner;
+pub mod path;
 pub mod proto;
+pub mod tree;
 pub mod txn;
