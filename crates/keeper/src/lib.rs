@@ -9,5 +9,7 @@ pub mod jute;
 pub mod owner;
 pub mod path;
 pub mod proto;
+pub mod session;
 pub mod tree;
 pub mod txn;
+pub mod watch;
