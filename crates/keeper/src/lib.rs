@@ -3,7 +3,10 @@
 //! A request of a client ([`proto`], encoded as [`jute`]) that writes becomes a transaction ([`txn`]), is logged, and is applied to the
 //! [`tree`] of znodes.
 
+pub mod access;
 pub mod acl;
+pub mod authentication;
+pub mod core;
 pub mod digest;
 pub mod jute;
 pub mod owner;

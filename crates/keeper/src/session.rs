@@ -51,13 +51,20 @@ impl Sessions {
 
     /// Follows a session from now on: a new one, or one that a snapshot or log holds.
     pub fn track(&mut self, id: i64, timeout_ms: i32, now_ms: i64) {
-        self.sessions.entry(id).or_insert(Session { timeout_ms, owner: None, closing: false, deadline_ms: i64::MIN });
+        self.sessions.entry(id).or_insert(Session {
+            timeout_ms,
+            owner: None,
+            closing: false,
+            deadline_ms: i64::MIN,
+        });
         self.touch(id, now_ms);
     }
 
     /// The session was heard of. Whether it is there and not closing.
     pub fn touch(&mut self, id: i64, now_ms: i64) -> bool {
-        let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.closing) else { return false };
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.closing) else {
+            return false;
+        };
         let deadline_ms = ((now_ms + i64::from(session.timeout_ms)) / self.tick_ms + 1) * self.tick_ms;
         if deadline_ms != session.deadline_ms {
             remove_from(&mut self.buckets, session.deadline_ms, id);
@@ -72,7 +79,9 @@ impl Sessions {
         match self.sessions.get(&id) {
             None => Err(Code::SessionExpired),
             Some(session) if session.closing => Err(Code::SessionExpired),
-            Some(session) if session.owner.is_some_and(|owner| owner != connection) => Err(Code::SessionMoved),
+            Some(session) if session.owner.is_some_and(|owner| owner != connection) => {
+                Err(Code::SessionMoved)
+            }
             Some(_) => Ok(()),
         }
     }
@@ -83,7 +92,12 @@ impl Sessions {
     }
 
     /// Attaches the session to a connection (or none), with a timeout that may be new. Returns the connection that it had.
-    pub fn attach(&mut self, id: i64, connection: Option<ConnectionId>, timeout_ms: i32) -> Option<ConnectionId> {
+    pub fn attach(
+        &mut self,
+        id: i64,
+        connection: Option<ConnectionId>,
+        timeout_ms: i32,
+    ) -> Option<ConnectionId> {
         let session = self.sessions.get_mut(&id)?;
         session.timeout_ms = timeout_ms;
         std::mem::replace(&mut session.owner, connection)
@@ -91,7 +105,8 @@ impl Sessions {
 
     /// The connection of the session is gone.
     pub fn detach(&mut self, id: i64, connection: ConnectionId) {
-        if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.owner == Some(connection)) {
+        if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.owner == Some(connection))
+        {
             session.owner = None;
         }
     }
@@ -100,6 +115,17 @@ impl Sessions {
     pub fn set_closing(&mut self, id: i64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.closing = true;
+        }
+    }
+
+    /// No session is closing any more, and each has a whole timeout from now on.
+    pub fn reopen_all(&mut self, now_ms: i64) {
+        let ids: Vec<i64> = self.sessions.keys().copied().collect();
+        for id in ids {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.closing = false;
+            }
+            self.touch(id, now_ms);
         }
     }
 

@@ -142,8 +142,11 @@ impl Watches {
             .by_path
             .iter()
             .filter_map(|(path, watchers)| {
-                let mut connections: Vec<_> =
-                    watchers.iter().filter(|(_, bits)| *bits & IN_DATA_TABLE != 0).map(|(id, _)| *id).collect();
+                let mut connections: Vec<_> = watchers
+                    .iter()
+                    .filter(|(_, bits)| *bits & IN_DATA_TABLE != 0)
+                    .map(|(id, _)| *id)
+                    .collect();
                 connections.sort_unstable();
                 (!connections.is_empty()).then_some((&**path, connections))
             })
@@ -157,7 +160,9 @@ impl Watches {
         self.by_path
             .values()
             .flat_map(|watchers| watchers.values())
-            .map(|bits| usize::from(bits & IN_DATA_TABLE != 0) + usize::from(bits & (CHILD | PERSISTENT) != 0))
+            .map(|bits| {
+                usize::from(bits & IN_DATA_TABLE != 0) + usize::from(bits & (CHILD | PERSISTENT) != 0)
+            })
             .sum()
     }
 
@@ -185,7 +190,11 @@ impl Watches {
     }
 }
 
-fn forget(by_connection: &mut HashMap<ConnectionId, HashSet<Arc<str>>>, connection: ConnectionId, path: &str) {
+fn forget(
+    by_connection: &mut HashMap<ConnectionId, HashSet<Arc<str>>>,
+    connection: ConnectionId,
+    path: &str,
+) {
     if let Some(paths) = by_connection.get_mut(&connection) {
         paths.remove(path);
         if paths.is_empty() {

@@ -1,0 +1,912 @@
+//! The server as a pure state machine: packets and the passing of time in; bytes to send and transactions to log out.
+//!
+//! The life of a write: a packet comes ([`Core::packet`]), becomes a transaction ([`prep`]) and a proposal ([`Core::take_proposals`]); when
+//! the shell has logged it durably ([`Core::committed`]), it is applied, its watchers are told, and its client is answered.
+//!
+//! Invariants:
+//! - nothing is applied, shown or answered before it is durable;
+//! - a client is answered in the order of its requests; a read waits for earlier writes of its own session, and for nothing else;
+//! - a notification goes out before the answer of any read that could see the change;
+//! - each session's end is one transaction, whether the client, silence or a server command ended it.
+
+mod connection;
+mod passwd;
+mod prep;
+mod reads;
+
+pub use connection::{Connection, Phase, Traffic};
+pub use prep::PrepOptions;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::access::Access;
+use crate::acl::Id;
+use crate::jute::{Reader, Write, length_as_int};
+use crate::proto::{
+    Code, ConnectRequest, ConnectResponse, EventType, MultiHeader, ReplyHeader, Request, RequestHeader,
+    STATE_SYNC_CONNECTED, op, xid,
+};
+use crate::session::Sessions;
+use crate::tree::{Applied, Frozen, Tree};
+use crate::txn::{LoggedTxn, Txn, TxnHeader};
+use crate::watch::{ConnectionId, Watches};
+use connection::Queued;
+use prep::{Prep, Requester};
+
+/// What the core needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct CoreOptions {
+    /// The server's number, which begins its sessions' ids.
+    pub server_id: i64,
+    /// The unit of session timeouts, in ms.
+    pub tick_ms: i32,
+    /// Bounds of session timeouts, in ms.
+    pub min_session_timeout_ms: i32,
+    /// See `min_session_timeout_ms`.
+    pub max_session_timeout_ms: i32,
+    /// How often containers and TTL nodes are looked at, in ms.
+    pub container_check_interval_ms: i64,
+    /// How many of them go a minute at most.
+    pub container_max_per_minute: usize,
+    /// After how long a container goes that never had a child, in ms; 0: never.
+    pub container_max_never_used_ms: i64,
+    /// A client with this many unanswered requests is not read from.
+    pub max_outstanding: usize,
+    /// A client with this many bytes of reads behind its own writes, or of answers that it does not take, is not read from.
+    pub max_queued_bytes: usize,
+    /// Settings of requests.
+    pub prep: PrepOptions,
+    /// Settings of permissions.
+    pub access: Access,
+    /// How clients prove who they are.
+    pub authentication: crate::authentication::Authentication,
+}
+
+impl Default for CoreOptions {
+    /// ZooKeeper's defaults.
+    fn default() -> Self {
+        CoreOptions {
+            server_id: 0,
+            tick_ms: 3000,
+            min_session_timeout_ms: 6000,
+            max_session_timeout_ms: 60_000,
+            container_check_interval_ms: 60_000,
+            container_max_per_minute: 10_000,
+            container_max_never_used_ms: 300_000,
+            max_outstanding: 1000,
+            max_queued_bytes: 16 << 20,
+            prep: PrepOptions { digest: true, close_session_paths: true, ..PrepOptions::default() },
+            access: Access::default(),
+            authentication: crate::authentication::Authentication::default(),
+        }
+    }
+}
+
+/// What time it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Now {
+    /// Of a monotonic clock, in ms.
+    pub monotonic_ms: i64,
+    /// Since 1970, in ms.
+    pub wall_ms: i64,
+}
+
+/// A transaction that is proposed but not applied.
+#[derive(Debug)]
+struct Proposed {
+    header: TxnHeader,
+    txn: Txn,
+    connection: Option<ConnectionId>,
+    /// The digest that the tree must have behind it.
+    digest: Option<i64>,
+}
+
+/// Transactions for the log: each one's zxid and the end of its bytes in `bytes`.
+#[derive(Debug, Default)]
+pub struct Proposals {
+    /// The encoded transactions, one after the other.
+    pub bytes: Vec<u8>,
+    /// Zxid and end offset of each.
+    pub ends: Vec<(i64, usize)>,
+}
+
+impl Proposals {
+    /// Each transaction's zxid and bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        self.ends.iter().zip(starts).map(|((zxid, end), start)| (*zxid, &self.bytes[start..*end]))
+    }
+}
+
+/// Counts for monitoring. Everything only grows but for what the trees and tables themselves hold.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)]
+pub struct Counters {
+    pub traffic: Traffic,
+    pub requests_by_op: BTreeMap<i32, u64>,
+    pub stale_sessions_expired: u64,
+    pub connections_accepted: u64,
+    pub connections_revalidated: u64,
+    pub auth_failed: u64,
+    pub digest_mismatches: u64,
+    pub watches_fired: u64,
+    pub transactions: u64,
+    pub refused_read_only: u64,
+}
+
+/// The server. See the module's page.
+#[derive(Debug)]
+pub struct Core {
+    tree: Tree,
+    prep: Prep,
+    sessions: Sessions,
+    /// Sessions as of the applied transactions, for snapshots.
+    durable_sessions: BTreeMap<i64, i32>,
+    watches: Watches,
+    access: Access,
+    options: CoreOptions,
+    connections: HashMap<ConnectionId, Connection>,
+    next_connection: ConnectionId,
+    proposed: VecDeque<Proposed>,
+    proposals: Proposals,
+    dirty: Vec<ConnectionId>,
+    now: Now,
+    next_container_check_ms: i64,
+    read_only: bool,
+    counters: Counters,
+    body: Vec<u8>,
+    events: Vec<u8>,
+}
+
+impl Core {
+    /// A server over a tree and the sessions that were there with it. Their clients have a whole timeout to come back.
+    pub fn new(tree: Tree, sessions: BTreeMap<i64, i32>, options: CoreOptions, now: Now) -> Self {
+        let mut tracked = Sessions::new(options.tick_ms.into(), options.server_id, now.wall_ms);
+        for (id, timeout_ms) in &sessions {
+            tracked.track(*id, *timeout_ms, now.monotonic_ms);
+        }
+        Core {
+            prep: Prep::new(&tree, options.prep.clone()),
+            tree,
+            sessions: tracked,
+            durable_sessions: sessions,
+            watches: Watches::default(),
+            access: options.access.clone(),
+            connections: HashMap::new(),
+            next_connection: 1,
+            proposed: VecDeque::new(),
+            proposals: Proposals::default(),
+            dirty: Vec::new(),
+            now,
+            next_container_check_ms: now.monotonic_ms + options.container_check_interval_ms,
+            read_only: false,
+            counters: Counters::default(),
+            body: Vec::new(),
+            events: Vec::new(),
+            options,
+        }
+    }
+
+    /// Sets the clock. Comes before each batch of other calls.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// A client has connected. `certificate`: the identities of a verified client certificate.
+    pub fn open(&mut self, peer: IpAddr, peer_port: u16, secure: bool, certificate: &[Id]) -> ConnectionId {
+        let id = self.next_connection;
+        self.next_connection += 1;
+        let mut connection = Connection::new(peer, peer_port, secure, self.now.wall_ms);
+        connection.ids.extend_from_slice(certificate);
+        self.connections.insert(id, connection);
+        self.counters.connections_accepted += 1;
+        id
+    }
+
+    /// A connection is gone. Its session lives on, for its timeout.
+    pub fn closed(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(&id) {
+            self.sessions.detach(connection.session_id, id);
+            self.watches.remove_connection(id);
+        }
+    }
+
+    /// Adds an identity that the shell has verified, such as a certificate's.
+    pub fn add_identity(&mut self, id: ConnectionId, identity: Id) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.add_id(identity);
+        }
+    }
+
+    /// A packet has come, without its length.
+    pub fn packet(&mut self, id: ConnectionId, frame: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.traffic.received += 1;
+        self.counters.traffic.received += 1;
+        match connection.phase {
+            Phase::New => self.connect(id, frame),
+            Phase::Open => {
+                let session_id = connection.session_id;
+                self.sessions.touch(session_id, self.now.monotonic_ms);
+                self.request(id, frame, self.now.monotonic_ms);
+            }
+            Phase::Closing => {}
+        }
+    }
+
+    /// A packet came that is longer than the limit; only its beginning is here. Answers an error where its header can be read.
+    pub fn oversized_packet(&mut self, id: ConnectionId, beginning: &[u8]) {
+        let open = self.connections.get(&id).is_some_and(|connection| connection.phase == Phase::Open);
+        match RequestHeader::read(&mut Reader::new(beginning)) {
+            Ok(header) if open => self.fail(id, header, Code::BadArguments),
+            _ => self.close(id),
+        }
+    }
+
+    /// The transactions that wait to be logged, in order.
+    pub fn take_proposals(&mut self) -> Option<Proposals> {
+        (!self.proposals.ends.is_empty()).then(|| std::mem::take(&mut self.proposals))
+    }
+
+    /// All transactions up to `zxid` are durable: applies them and answers.
+    pub fn committed(&mut self, zxid: i64) {
+        while self.proposed.front().is_some_and(|proposed| proposed.header.zxid <= zxid) {
+            if let Some(proposed) = self.proposed.pop_front() {
+                self.apply(proposed);
+            }
+        }
+        self.prep.applied(zxid);
+    }
+
+    /// Nothing that waits to be logged could be: all of it is undone and refused, and so is every write from now on, until
+    /// [`Core::set_read_only`] is called with `false`.
+    pub fn log_failed(&mut self) {
+        self.read_only = true;
+        self.proposals = Proposals::default();
+        self.proposed.clear();
+        let last_zxid = self.prep.last_zxid();
+        self.prep = Prep::new(&self.tree, self.options.prep.clone());
+        self.prep.skip_to(last_zxid);
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            for queued in std::mem::take(&mut connection.queue) {
+                match queued {
+                    Queued::Write { op: op::CREATE_SESSION, .. } => self.close(id),
+                    Queued::Write { xid, op, .. } => {
+                        self.fail(id, RequestHeader { xid, op }, Code::NotReadOnly)
+                    }
+                    Queued::Read { frame, received_ms } => self.request(id, &frame, received_ms),
+                }
+            }
+        }
+        let lost: Vec<i64> = self
+            .sessions
+            .iter()
+            .map(|(id, _)| id)
+            .filter(|id| !self.durable_sessions.contains_key(id))
+            .collect();
+        for id in lost {
+            self.sessions.remove(id);
+        }
+        // Ends of sessions that could not be logged come again.
+        self.sessions.reopen_all(self.now.monotonic_ms);
+    }
+
+    /// Whether writes are refused, because the disk is full.
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Lets writes in again, or keeps them out. No session expires while they are kept out.
+    pub fn set_read_only(&mut self, read_only: bool) {
+        self.read_only = read_only;
+        self.sessions.reopen_all(self.now.monotonic_ms);
+    }
+
+    /// Time has passed: sessions expire, containers and TTL nodes go.
+    pub fn tick(&mut self) {
+        if self.read_only {
+            return;
+        }
+        for session_id in self.sessions.expire(self.now.monotonic_ms) {
+            self.counters.stale_sessions_expired += 1;
+            self.propose_close(session_id, 0, None);
+        }
+        if self.now.monotonic_ms >= self.next_container_check_ms {
+            self.remove_containers();
+        }
+    }
+
+    /// When [`Core::tick`] is due, on the monotonic clock in ms.
+    pub fn next_tick_ms(&self) -> i64 {
+        let sessions = self.sessions.next_deadline_ms().unwrap_or(i64::MAX);
+        sessions.min(self.next_container_check_ms)
+    }
+
+    /// The connections that have something to send or are to be closed, since the last call.
+    pub fn take_dirty(&mut self) -> Vec<ConnectionId> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for id in &dirty {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.dirty = false;
+            }
+        }
+        dirty
+    }
+
+    /// A connection.
+    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    /// The bytes that go out to a connection, for the shell to take from the front.
+    pub fn output(&mut self, id: ConnectionId) -> Option<&mut Vec<u8>> {
+        self.connections.get_mut(&id).map(|connection| &mut connection.out)
+    }
+
+    /// Whether a client has to wait before more is read from it.
+    pub fn throttled(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| {
+            connection.outstanding() >= self.options.max_outstanding
+                || connection.queued_bytes + connection.out.len() >= self.options.max_queued_bytes
+        })
+    }
+
+    /// The tree.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The watches.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    /// The sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// All connections.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.connections.iter().map(|(id, connection)| (*id, connection))
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &CoreOptions {
+        &self.options
+    }
+
+    /// Counts for monitoring.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Sets latencies and packet counts to zero (`srst`).
+    pub fn reset_counters(&mut self) {
+        self.counters.traffic = Traffic::default();
+    }
+
+    /// Sets every connection's latencies and packet counts to zero (`crst`).
+    pub fn reset_connection_counters(&mut self) {
+        for connection in self.connections.values_mut() {
+            connection.traffic = Traffic::default();
+        }
+    }
+
+    /// Number of requests that wait for their answer.
+    pub fn outstanding_requests(&self) -> usize {
+        self.proposed.len()
+    }
+
+    /// The zxid given out last.
+    pub fn last_proposed_zxid(&self) -> i64 {
+        self.prep.last_zxid()
+    }
+
+    /// Everything that is applied, for a snapshot: the tree and the sessions.
+    pub fn freeze(&self) -> (Frozen, Vec<(i64, i32)>) {
+        (
+            self.tree.freeze(),
+            self.durable_sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms)).collect(),
+        )
+    }
+
+    /// Ends a session as if its client had asked for it.
+    pub fn close_session(&mut self, session_id: i64) {
+        if self.sessions.get(session_id).is_some_and(|session| !session.closing) && !self.read_only {
+            self.propose_close(session_id, 0, None);
+        }
+    }
+
+    /// Closes a connection once what is on its way to it has gone. Its session lives on.
+    pub fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.phase = Phase::Closing;
+            connection.queue.clear();
+            connection.queued_bytes = 0;
+            self.sessions.detach(connection.session_id, id);
+            self.watches.remove_connection(id);
+        }
+        self.mark_dirty(id);
+    }
+
+    fn session_of(&self, id: ConnectionId) -> i64 {
+        self.connections.get(&id).map_or(0, |connection| connection.session_id)
+    }
+
+    fn ids_of(&self, id: ConnectionId) -> &[Id] {
+        self.connections.get(&id).map_or(&[], |connection| &connection.ids)
+    }
+
+    /// The first packet: a new session, or one to go on with.
+    fn connect(&mut self, id: ConnectionId, frame: &[u8]) {
+        let Ok(request) = ConnectRequest::read(&mut Reader::new(frame)) else { return self.close(id) };
+        // The client has seen what this server does not have: it must find a server that does.
+        if request.last_zxid_seen > self.tree.last_zxid() {
+            tracing::info!(
+                last_zxid_seen = format_args!("0x{:x}", request.last_zxid_seen),
+                last_zxid = format_args!("0x{:x}", self.tree.last_zxid()),
+                "refused a client that has seen a newer transaction"
+            );
+            return self.close(id);
+        }
+        let bounds = (self.options.min_session_timeout_ms, self.options.max_session_timeout_ms);
+        let timeout_ms = request.timeout_ms.max(bounds.0).min(bounds.1);
+        let new = request.session_id == 0;
+        if new && self.read_only {
+            return self.close(id);
+        }
+        let session_id = if new { self.sessions.next_id() } else { request.session_id };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.phase = Phase::Open;
+        connection.knows_read_only = request.read_only.is_some();
+        connection.timeout_ms = timeout_ms;
+        connection.session_id = session_id;
+        if new {
+            self.sessions.track(session_id, timeout_ms, self.now.monotonic_ms);
+            self.sessions.attach(session_id, Some(id), timeout_ms);
+            let header = self.prep.next_header(session_id, 0, self.now.wall_ms);
+            self.propose(header, Txn::CreateSession { timeout_ms }, Some(id), op::CREATE_SESSION, 0);
+            return;
+        }
+        self.counters.connections_revalidated += 1;
+        let known = request.passwd == passwd::of_session(session_id)
+            && self.sessions.get(session_id).is_some_and(|session| !session.closing);
+        if known {
+            // The session moves here; what the old connection still sends does not count.
+            if let Some(old) = self.sessions.attach(session_id, Some(id), timeout_ms).filter(|old| *old != id)
+            {
+                self.close(old);
+            }
+            self.sessions.touch(session_id, self.now.monotonic_ms);
+        }
+        self.answer_connect(id, known);
+    }
+
+    fn answer_connect(&mut self, id: ConnectionId, valid: bool) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let passwd = if valid { passwd::of_session(connection.session_id) } else { [0; 16] };
+        let response = ConnectResponse {
+            protocol_version: 0,
+            timeout_ms: if valid { connection.timeout_ms } else { 0 },
+            session_id: if valid { connection.session_id } else { 0 },
+            passwd: &passwd,
+            read_only: connection.knows_read_only.then_some(false),
+        };
+        frame_into(&mut connection.out, |out| response.write(out));
+        connection.traffic.sent += 1;
+        self.counters.traffic.sent += 1;
+        if valid {
+            self.mark_dirty(id);
+        } else {
+            connection.session_id = 0;
+            self.close(id);
+        }
+    }
+
+    /// A request: answered at once, proposed, or queued behind earlier writes of its session.
+    fn request(&mut self, id: ConnectionId, frame: &[u8], received_ms: i64) {
+        let mut reader = Reader::new(frame);
+        let Ok(header) = RequestHeader::read(&mut reader) else { return self.close(id) };
+        let request = Request::read(header.op, &mut reader);
+        match request {
+            // A ping must not wait, nor must a client that proves who it is.
+            Ok(Some(Request::Ping)) => return self.answer_ping(id),
+            Ok(Some(Request::Auth { scheme, auth })) => return self.authenticate(id, header, &scheme, auth),
+            Ok(Some(Request::Sasl { token })) => return self.sasl(id, header, token),
+            _ => {}
+        }
+        if let Err(code) = self.options.authentication.enforce(self.ids_of(id)) {
+            self.reply(id, header.xid, 0, code as i32, &[]);
+            return self.close(id);
+        }
+        match request {
+            Ok(Some(request)) if is_write(&request) => self.write(id, header, &request, received_ms),
+            Err(_) if header.op == op::MULTI => {
+                self.write_error(id, header, Code::MarshallingError, received_ms)
+            }
+            request => {
+                let Some(connection) = self.connections.get_mut(&id) else { return };
+                if !connection.queue.is_empty() {
+                    connection.queued_bytes += frame.len();
+                    connection.queue.push_back(Queued::Read { frame: frame.into(), received_ms });
+                    return;
+                }
+                self.answer_read(id, header, request, received_ms);
+            }
+        }
+    }
+
+    fn answer_read(
+        &mut self,
+        id: ConnectionId,
+        header: RequestHeader,
+        request: crate::jute::Result<Option<Request>>,
+        received_ms: i64,
+    ) {
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        let session_id = self.session_of(id);
+        let known = self.sessions.check(session_id, id);
+        let answered = match request {
+            _ if known == Err(Code::SessionMoved) => return self.close(id),
+            _ if known.is_err() => known,
+            Ok(Some(request)) => self.read(id, &request, &mut body),
+            Ok(None) => {
+                // As Apache does: there is no telling what such a client means.
+                self.reply(id, header.xid, self.tree.last_zxid(), Code::Unimplemented as i32, &[]);
+                return self.close(id);
+            }
+            Err(error) => {
+                tracing::info!(op = op::name(header.op), %error, "cannot read a request");
+                Err(Code::MarshallingError)
+            }
+        };
+        let err = match answered {
+            Ok(()) => 0,
+            Err(code) => {
+                body.clear();
+                code as i32
+            }
+        };
+        self.answer(id, header.xid, header.op, err, &body, received_ms);
+        self.body = body;
+    }
+
+    fn answer_ping(&mut self, id: ConnectionId) {
+        self.answer(id, xid::PING, op::PING, 0, &[], self.now.monotonic_ms);
+    }
+
+    fn write(&mut self, id: ConnectionId, header: RequestHeader, request: &Request, received_ms: i64) {
+        if self.read_only {
+            self.counters.refused_read_only += 1;
+            return self.fail(id, header, Code::NotReadOnly);
+        }
+        let session_id = self.session_of(id);
+        if let Request::CloseSession = request {
+            return self.propose_close(session_id, header.xid, Some((id, received_ms)));
+        }
+        let known = self.sessions.check(session_id, id);
+        if known == Err(Code::SessionMoved) {
+            return self.close(id);
+        }
+        let txn_header = self.prep.next_header(session_id, header.xid, self.now.wall_ms);
+        let ids = self.connections.get(&id).map_or(&[][..], |connection| &connection.ids);
+        let who = Requester { session_id, ids };
+        let txn = known
+            .and_then(|()| self.prep.prepare(&self.tree, &self.access, who, &txn_header, request))
+            .unwrap_or_else(|code| Txn::Error(code as i32));
+        self.propose_for(txn_header, txn, id, header.op, header.xid, received_ms);
+    }
+
+    /// A write that fails takes its place in the order, and a zxid.
+    fn write_error(&mut self, id: ConnectionId, header: RequestHeader, code: Code, received_ms: i64) {
+        let txn_header = self.prep.next_header(self.session_of(id), header.xid, self.now.wall_ms);
+        self.propose_for(txn_header, Txn::Error(code as i32), id, header.op, header.xid, received_ms);
+    }
+
+    fn propose_close(&mut self, session_id: i64, cxid: i32, asked_by: Option<(ConnectionId, i64)>) {
+        self.sessions.set_closing(session_id);
+        let header = self.prep.next_header(session_id, cxid, self.now.wall_ms);
+        let txn = self.prep.close_session(&self.tree, &header, session_id);
+        match asked_by {
+            Some((id, received_ms)) => {
+                self.propose_for(header, txn, id, op::CLOSE_SESSION, cxid, received_ms)
+            }
+            None => self.propose(header, txn, None, op::CLOSE_SESSION, 0),
+        }
+    }
+
+    fn propose_for(
+        &mut self,
+        header: TxnHeader,
+        txn: Txn,
+        id: ConnectionId,
+        op: i32,
+        xid: i32,
+        received_ms: i64,
+    ) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.queue.push_back(Queued::Write { zxid: header.zxid, xid, op, received_ms });
+        }
+        self.log(header, txn, Some(id));
+    }
+
+    fn propose(&mut self, header: TxnHeader, txn: Txn, id: Option<ConnectionId>, op: i32, xid: i32) {
+        match id {
+            Some(id) => self.propose_for(header, txn, id, op, xid, self.now.monotonic_ms),
+            None => self.log(header, txn, None),
+        }
+    }
+
+    fn log(&mut self, header: TxnHeader, txn: Txn, connection: Option<ConnectionId>) {
+        let digest = self.prep.digest();
+        let logged = LoggedTxn { header, txn, digest };
+        logged.write(&mut self.proposals.bytes);
+        self.proposals.ends.push((header.zxid, self.proposals.bytes.len()));
+        let digest = digest.map(|digest| digest.tree_digest);
+        self.proposed.push_back(Proposed { header, txn: logged.txn, connection, digest });
+    }
+
+    fn apply(&mut self, proposed: Proposed) {
+        let Proposed { header, txn, connection, digest } = proposed;
+        self.counters.transactions += 1;
+        match txn {
+            Txn::CreateSession { timeout_ms } => {
+                drop(self.durable_sessions.insert(header.client_id, timeout_ms))
+            }
+            Txn::CloseSession { .. } => drop(self.durable_sessions.remove(&header.client_id)),
+            _ => {}
+        }
+        let closes = matches!(txn, Txn::CloseSession { .. });
+        let (watches, connections, access, events) =
+            (&mut self.watches, &mut self.connections, &self.access, &mut self.events);
+        let (dirty, counters) = (&mut self.dirty, &mut self.counters);
+        let applied = self.tree.apply(&header, txn, |change| {
+            let told = watches.trigger(change.event, change.path);
+            if told.is_empty() {
+                return;
+            }
+            events.clear();
+            write_event(events, change.event, change.path, header.zxid);
+            for id in told {
+                let Some(connection) = connections.get_mut(&id) else { continue };
+                // Who may not read a znode is not told of it either (CVE-2024-23944).
+                if access.check(change.acls, crate::acl::perms::READ, &connection.ids).is_err() {
+                    continue;
+                }
+                connection.out.extend_from_slice(events);
+                connection.traffic.sent += 1;
+                counters.traffic.sent += 1;
+                counters.watches_fired += 1;
+                if !std::mem::replace(&mut connection.dirty, true) {
+                    dirty.push(id);
+                }
+            }
+        });
+        if digest.is_some_and(|digest| digest != self.tree.digest()) {
+            self.counters.digest_mismatches += 1;
+            tracing::error!(
+                zxid = format_args!("0x{:x}", header.zxid),
+                "the tree's digest is not what was computed when the transaction was proposed: please report this"
+            );
+        }
+        if let Some(id) = connection {
+            self.answer_write(id, header.zxid, &applied);
+        }
+        if closes {
+            let owner = self.sessions.remove(header.client_id).and_then(|session| session.owner);
+            for id in owner.into_iter().chain(connection) {
+                self.close(id);
+            }
+        }
+    }
+
+    /// Answers the write whose transaction was applied, and the reads that waited for it.
+    fn answer_write(&mut self, id: ConnectionId, zxid: i64, applied: &Applied) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        match connection.queue.front() {
+            Some(Queued::Write { zxid: front, .. }) if *front == zxid => {}
+            // The connection was closed and its queue with it.
+            _ => return,
+        }
+        if let Some(Queued::Write { xid, op, received_ms, .. }) = connection.queue.pop_front() {
+            if op == op::CREATE_SESSION {
+                self.answer_connect(id, true);
+            } else {
+                let mut body = std::mem::take(&mut self.body);
+                body.clear();
+                let multi = op == op::MULTI && applied.op == op::MULTI;
+                if applied.err == 0 || multi {
+                    write_result(applied, op, &mut body);
+                }
+                let err = if multi { 0 } else { applied.err };
+                self.answer(id, xid, op, err, &body, received_ms);
+                self.body = body;
+            }
+        }
+        while let Some(connection) = self.connections.get_mut(&id) {
+            let Some(Queued::Read { .. }) = connection.queue.front() else { return };
+            let Some(Queued::Read { frame, received_ms }) = connection.queue.pop_front() else { return };
+            connection.queued_bytes -= frame.len();
+            let mut reader = Reader::new(&frame);
+            if let Ok(header) = RequestHeader::read(&mut reader) {
+                let request = Request::read(header.op, &mut reader);
+                self.answer_read(id, header, request, received_ms);
+            }
+        }
+    }
+
+    fn authenticate(&mut self, id: ConnectionId, header: RequestHeader, scheme: &str, auth: &[u8]) {
+        match self.options.authentication.authenticate(scheme, auth, self.ids_of(id)) {
+            Ok(proved) => {
+                for identity in proved {
+                    self.add_identity(id, identity);
+                }
+                self.reply(id, header.xid, 0, 0, &[]);
+            }
+            Err(code) => {
+                self.counters.auth_failed += 1;
+                self.reply(id, header.xid, 0, code as i32, &[]);
+                self.close(id);
+            }
+        }
+    }
+
+    fn sasl(&mut self, id: ConnectionId, header: RequestHeader, _token: &[u8]) {
+        self.fail(id, header, Code::AuthFailed);
+    }
+
+    fn remove_containers(&mut self) {
+        let options = &self.options;
+        let interval_ms = options.container_check_interval_ms.max(1);
+        self.next_container_check_ms = self.now.monotonic_ms + interval_ms;
+        let at_most = (options.container_max_per_minute as i64).saturating_mul(interval_ms) / 60_000;
+        let paths: Vec<String> = self
+            .tree
+            .removable(self.now.wall_ms, options.container_max_never_used_ms)
+            .into_iter()
+            .take(at_most.max(1) as usize)
+            .map(str::to_owned)
+            .collect();
+        let server = [Id::new("super", "")];
+        for path in paths {
+            let header = self.prep.next_header(0, 0, self.now.wall_ms);
+            let request = Request::DeleteContainer { path: path.into() };
+            let who = Requester { session_id: 0, ids: &server };
+            let txn = self.prep.prepare(&self.tree, &self.access, who, &header, &request);
+            // A container that got a child meanwhile stays.
+            self.propose(
+                header,
+                txn.unwrap_or_else(|code| Txn::Error(code as i32)),
+                None,
+                op::DELETE_CONTAINER,
+                0,
+            );
+        }
+    }
+
+    fn notify(&mut self, id: ConnectionId, event: EventType, path: &str, zxid: i64) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            write_event(&mut connection.out, event, path, zxid);
+            connection.traffic.sent += 1;
+            self.counters.traffic.sent += 1;
+            self.counters.watches_fired += 1;
+        }
+        self.mark_dirty(id);
+    }
+
+    fn fail(&mut self, id: ConnectionId, header: RequestHeader, code: Code) {
+        self.answer(id, header.xid, header.op, code as i32, &[], self.now.monotonic_ms);
+    }
+
+    /// Answers a request, and counts it.
+    fn answer(&mut self, id: ConnectionId, xid: i32, op: i32, err: i32, body: &[u8], received_ms: i64) {
+        let zxid = self.tree.last_zxid();
+        let latency_ms = (self.now.monotonic_ms - received_ms).max(0) as u64;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.traffic.answered(latency_ms);
+            connection.last_op = op;
+            connection.last_cxid = xid;
+            connection.last_zxid = zxid;
+            connection.last_latency_ms = latency_ms;
+            connection.last_response_ms = self.now.wall_ms;
+        }
+        self.counters.traffic.answered(latency_ms);
+        *self.counters.requests_by_op.entry(op).or_default() += 1;
+        self.reply(id, xid, zxid, err, body);
+    }
+
+    fn reply(&mut self, id: ConnectionId, xid: i32, zxid: i64, err: i32, body: &[u8]) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let out = &mut connection.out;
+            out.reserve(20 + body.len());
+            out.int(length_as_int(16 + body.len()));
+            ReplyHeader { xid, zxid, err }.write(out);
+            out.extend_from_slice(body);
+            connection.traffic.sent += 1;
+            self.counters.traffic.sent += 1;
+        }
+        self.mark_dirty(id);
+    }
+
+    fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !std::mem::replace(&mut connection.dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+}
+
+fn is_write(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Create(_)
+            | Request::Delete { .. }
+            | Request::DeleteContainer { .. }
+            | Request::SetData { .. }
+            | Request::SetAcl { .. }
+            | Request::Check { .. }
+            | Request::Multi(_)
+            | Request::Reconfig
+            | Request::CloseSession
+    )
+}
+
+/// Appends what `write` writes, with its length before it.
+fn frame_into(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.int(0);
+    write(out);
+    let length = length_as_int(out.len() - start - 4);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn write_event(out: &mut Vec<u8>, event: EventType, path: &str, zxid: i64) {
+    frame_into(out, |out| {
+        ReplyHeader { xid: xid::NOTIFICATION, zxid, err: 0 }.write(out);
+        out.int(event as i32);
+        out.int(STATE_SYNC_CONNECTED);
+        out.string(path);
+    });
+}
+
+/// The answer's body to a write of type `op`.
+fn write_result(applied: &Applied, op: i32, body: &mut Vec<u8>) {
+    let path = applied.path.as_deref().unwrap_or_default();
+    let stat = applied.stat.unwrap_or_default();
+    match op {
+        op::CREATE => body.string(path),
+        op::CREATE2 | op::CREATE_TTL | op::CREATE_CONTAINER => {
+            body.string(path);
+            stat.write(body);
+        }
+        // A check by itself answers an empty stat, as Apache does.
+        op::SET_DATA | op::SET_ACL | op::CHECK => stat.write(body),
+        op::MULTI => {
+            for part in &applied.parts {
+                let (op, err) = match part.op {
+                    op::ERROR => (op::ERROR, part.err),
+                    op::CREATE_TTL | op::CREATE_CONTAINER => (op::CREATE2, 0),
+                    op::DELETE_CONTAINER => (op::DELETE, 0),
+                    op => (op, 0),
+                };
+                MultiHeader { op, done: false, err }.write(body);
+                match op {
+                    op::ERROR => body.int(err),
+                    op::CHECK => {}
+                    op => write_result(part, op, body),
+                }
+            }
+            MultiHeader::END.write(body);
+        }
+        _ => {}
+    }
+}

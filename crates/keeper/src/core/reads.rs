@@ -1,0 +1,209 @@
+//! Answering what does not change the tree, as ZooKeeper's `FinalRequestProcessor`.
+
+use std::borrow::Cow;
+
+use super::Core;
+use crate::acl::{Acl, Acls, Id, perms, write_acls};
+use crate::jute::{Write, length_as_int};
+use crate::proto::{Code, EventType, MultiHeader, Request, SetWatches, WatcherType, op};
+use crate::tree::NodeRef;
+use crate::watch::{self, ConnectionId};
+
+impl Core {
+    /// Appends the answer's body to `body`, or says why there is none.
+    pub(super) fn read(
+        &mut self,
+        id: ConnectionId,
+        request: &Request,
+        body: &mut Vec<u8>,
+    ) -> Result<(), Code> {
+        match request {
+            Request::Ping => {}
+            Request::Exists { path, watch } => {
+                if path.contains('\0') {
+                    return Err(Code::BadArguments);
+                }
+                let node = self.tree.get(path);
+                if let Some(node) = node {
+                    self.allow(id, node, perms::READ)?;
+                }
+                let stat = node.map(NodeRef::stat);
+                if *watch {
+                    self.watches.add(path, id, watch::DATA);
+                }
+                stat.ok_or(Code::NoNode)?.write(body);
+            }
+            Request::GetData { path, watch } => self.get_data(id, path, *watch, body)?,
+            Request::GetChildren { path, watch, with_stat } => {
+                self.get_children(id, path, *watch, *with_stat, body)?
+            }
+            Request::GetAcl { path } => {
+                let node = self.tree.get(path).ok_or(Code::NoNode)?;
+                self.allow(id, node, perms::READ | perms::ADMIN)?;
+                match self.allow(id, node, perms::ADMIN) {
+                    Ok(()) => write_acls(node.acls(), body),
+                    Err(_) => write_acls(&without_digests(node.acls()), body),
+                }
+                node.stat().write(body);
+            }
+            Request::GetAllChildrenNumber { path } => {
+                let node = self.tree.get(path).ok_or(Code::NoNode)?;
+                self.allow(id, node, perms::READ)?;
+                body.int(length_as_int(self.tree.descendants(node)));
+            }
+            Request::GetEphemerals { prefix } => {
+                let prefix = prefix.as_deref().unwrap_or_default();
+                let all = matches!(prefix.trim(), "" | "/");
+                let mut paths = self.tree.ephemerals_of(self.session_of(id));
+                paths.retain(|path| all || path.starts_with(prefix));
+                write_strings(paths.into_iter(), body);
+            }
+            Request::MultiRead(parts) => {
+                for part in parts {
+                    let start = body.len();
+                    MultiHeader { op: part.op(), done: false, err: 0 }.write(body);
+                    let answered = match part {
+                        Request::GetData { path, watch } => self.get_data(id, path, *watch, body),
+                        Request::GetChildren { path, watch, .. } => {
+                            self.get_children(id, path, *watch, false, body)
+                        }
+                        _ => Err(Code::MarshallingError),
+                    };
+                    if let Err(code) = answered {
+                        body.truncate(start);
+                        MultiHeader { op: op::ERROR, done: false, err: code as i32 }.write(body);
+                        body.int(code as i32);
+                    }
+                }
+                MultiHeader::END.write(body);
+            }
+            Request::Sync { path } => body.string(path),
+            Request::SetWatches(watches) => self.set_watches(id, watches),
+            Request::AddWatch { path, mode } => {
+                let bits = match mode {
+                    0 => watch::PERSISTENT,
+                    1 => watch::RECURSIVE,
+                    _ => return Err(Code::MarshallingError),
+                };
+                self.watches.add(path, id, bits);
+                body.int(0);
+            }
+            Request::CheckWatches { path, kind } => {
+                let kind = WatcherType::from_int(*kind).ok_or(Code::MarshallingError)?;
+                return self.watches.contains(path, id, kind).then_some(()).ok_or(Code::NoWatcher);
+            }
+            Request::RemoveWatches { path, kind } => {
+                let kind = WatcherType::from_int(*kind).ok_or(Code::MarshallingError)?;
+                return self.watches.remove(path, id, kind).then_some(()).ok_or(Code::NoWatcher);
+            }
+            Request::WhoAmI => {
+                let ids = self.ids_of(id);
+                body.int(length_as_int(ids.len()));
+                for known in ids {
+                    body.string(&known.scheme);
+                    body.string(crate::access::user_of(known));
+                }
+            }
+            // Writes go another way.
+            _ => return Err(Code::MarshallingError),
+        }
+        Ok(())
+    }
+
+    fn get_data(
+        &mut self,
+        id: ConnectionId,
+        path: &str,
+        watch: bool,
+        body: &mut Vec<u8>,
+    ) -> Result<(), Code> {
+        let node = self.tree.get(path).ok_or(Code::NoNode)?;
+        self.allow(id, node, perms::READ)?;
+        body.buffer(node.data());
+        node.stat().write(body);
+        if watch {
+            self.watches.add(path, id, watch::DATA);
+        }
+        Ok(())
+    }
+
+    fn get_children(
+        &mut self,
+        id: ConnectionId,
+        path: &str,
+        watch: bool,
+        with_stat: bool,
+        body: &mut Vec<u8>,
+    ) -> Result<(), Code> {
+        let node = self.tree.get(path).ok_or(Code::NoNode)?;
+        self.allow(id, node, perms::READ)?;
+        body.int(length_as_int(node.children_count() as usize));
+        for name in node.children() {
+            body.string(name);
+        }
+        if with_stat {
+            node.stat().write(body);
+        }
+        if watch {
+            self.watches.add(path, id, watch::CHILD);
+        }
+        Ok(())
+    }
+
+    /// Sets a reconnected client's watches again, and tells at once what it has missed.
+    fn set_watches(&mut self, id: ConnectionId, watches: &SetWatches) {
+        let since = watches.relative_zxid;
+        let missed = |kind: u8, path: &Cow<str>, core: &Core| {
+            let stat = core.tree.get(path).map(|node| *node.stat_persisted());
+            match (kind, stat) {
+                (watch::DATA, None) | (watch::CHILD, None) => Some(EventType::NodeDeleted),
+                (watch::DATA, Some(stat)) if stat.mzxid > since => Some(EventType::NodeDataChanged),
+                (watch::CHILD, Some(stat)) if stat.pzxid > since => Some(EventType::NodeChildrenChanged),
+                _ => None,
+            }
+        };
+        for (kind, paths) in [(watch::DATA, &watches.data), (watch::CHILD, &watches.child)] {
+            for path in paths {
+                match missed(kind, path, self) {
+                    Some(event) => self.notify(id, event, path, -1),
+                    None => self.watches.add(path, id, kind),
+                }
+            }
+        }
+        for path in &watches.exist {
+            match self.tree.get(path) {
+                Some(_) => self.notify(id, EventType::NodeCreated, path, -1),
+                None => self.watches.add(path, id, watch::DATA),
+            }
+        }
+        for path in &watches.persistent {
+            self.watches.add(path, id, watch::PERSISTENT);
+        }
+        for path in &watches.persistent_recursive {
+            self.watches.add(path, id, watch::RECURSIVE);
+        }
+    }
+
+    fn allow(&self, id: ConnectionId, node: NodeRef, perm: i32) -> Result<(), Code> {
+        self.access.check(node.acls(), perm, self.ids_of(id))
+    }
+}
+
+/// What those may see of a list who may not change it: no password hashes.
+fn without_digests(acls: &Acls) -> Vec<Acl> {
+    let masked = |acl: &Acl| {
+        let id = match acl.id.id.split_once(':') {
+            Some((user, _)) if &*acl.id.scheme == "digest" => Id::new("digest", &format!("{user}:x")),
+            _ => acl.id.clone(),
+        };
+        Acl { perms: acl.perms, id }
+    };
+    acls.iter().map(masked).collect()
+}
+
+fn write_strings<'a>(strings: impl ExactSizeIterator<Item = &'a str>, out: &mut Vec<u8>) {
+    out.int(length_as_int(strings.len()));
+    for string in strings {
+        out.string(string);
+    }
+}
