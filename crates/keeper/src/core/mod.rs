@@ -656,9 +656,11 @@ impl Core {
         self.counters.transactions += 1;
         match txn {
             Txn::CreateSession { timeout_ms } => {
-                drop(self.durable_sessions.insert(header.client_id, timeout_ms))
+                self.durable_sessions.insert(header.client_id, timeout_ms);
             }
-            Txn::CloseSession { .. } => drop(self.durable_sessions.remove(&header.client_id)),
+            Txn::CloseSession { .. } => {
+                self.durable_sessions.remove(&header.client_id);
+            }
             _ => {}
         }
         let closes = matches!(txn, Txn::CloseSession { .. });
