@@ -152,6 +152,7 @@ pub struct Core {
     proposals: Proposals,
     dirty: Vec<ConnectionId>,
     now: Now,
+    started: Now,
     next_container_check_ms: i64,
     read_only: bool,
     counters: Counters,
@@ -179,6 +180,7 @@ impl Core {
             proposals: Proposals::default(),
             dirty: Vec::new(),
             now,
+            started: now,
             next_container_check_ms: now.monotonic_ms + options.container_check_interval_ms,
             read_only: false,
             counters: Counters::default(),
@@ -394,6 +396,16 @@ impl Core {
         for connection in self.connections.values_mut() {
             connection.traffic = Traffic::default();
         }
+    }
+
+    /// How long the server has been up, in ms.
+    pub fn uptime_ms(&self) -> i64 {
+        self.now.monotonic_ms - self.started.monotonic_ms
+    }
+
+    /// A time of the monotonic clock as a date, in ISO 8601 and UTC.
+    pub fn wall_time_of(&self, monotonic_ms: i64) -> String {
+        crate::time::iso8601(self.now.wall_ms + monotonic_ms - self.now.monotonic_ms)
     }
 
     /// Number of requests that wait for their answer.

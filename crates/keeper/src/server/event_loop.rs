@@ -1,0 +1,307 @@
+//! The loop that runs the core and all sockets.
+//!
+//! Each turn: take what has come, let the core work on it, hand its transactions to the log, send its answers. Sockets are
+//! edge-triggered: one is read until it has no more, or, for fairness, a few buffers full and then again in the next turn. A client that
+//! must wait (see [`Core::throttled`]) is not read from until its answers are out.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::sockets::{Item, Socket};
+use super::{Command, ServerError, ServerOptions};
+use crate::core::{Core, Now, Phase};
+use crate::four_letter::ServerInfo;
+use crate::tree::Tree;
+use crate::watch::ConnectionId;
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+/// Sockets' tokens begin here.
+const FIRST_SOCKET: usize = 16;
+/// Bytes read at once, and how often in a turn.
+const READ_BYTES: usize = 64 * 1024;
+const READS_A_TURN: usize = 4;
+/// An answer's buffer that is larger than this is given back when it has been sent.
+const KEPT_OUT_BYTES: usize = 4096;
+/// Events taken in a turn.
+const EVENTS_A_TURN: usize = 1024;
+
+/// See the module's page.
+pub(super) struct EventLoop {
+    poll: Poll,
+    waker: Arc<Waker>,
+    listener: Option<TcpListener>,
+    commands: Receiver<Command>,
+    sockets: Vec<Option<Socket>>,
+    free: Vec<usize>,
+    slots: HashMap<ConnectionId, usize>,
+    per_address: HashMap<IpAddr, usize>,
+    /// Sockets to read in the next turn without an event: more was there, or they were throttled.
+    again: Vec<usize>,
+    core: Core,
+    options: ServerOptions,
+    info: ServerInfo,
+    started: Instant,
+    buffer: Box<[u8]>,
+    stopping: bool,
+}
+
+impl EventLoop {
+    pub(super) fn new(options: ServerOptions, commands: Receiver<Command>) -> Result<Self, ServerError> {
+        let system = |doing| move |source| ServerError::System { doing, source };
+        let poll = Poll::new().map_err(system("create an event queue"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(system("create a waker"))?;
+        let mut listener = None;
+        if let Some(address) = options.client_address {
+            let mut bound =
+                TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+            poll.registry()
+                .register(&mut bound, LISTENER, Interest::READABLE)
+                .map_err(system("wait for clients"))?;
+            listener = Some(bound);
+        }
+        let port = |listener: &Option<TcpListener>| {
+            listener
+                .as_ref()
+                .and_then(|listener| listener.local_addr().ok())
+                .map_or(-1, |address| address.port().into())
+        };
+        let info = ServerInfo {
+            client_port: port(&listener),
+            secure_client_port: -1,
+            max_connections_per_address: options.max_connections_per_address,
+            ..ServerInfo::default()
+        };
+        let started = Instant::now();
+        let now = now(started);
+        let core = Core::new(Tree::new(true), Default::default(), options.core.clone(), now);
+        Ok(EventLoop {
+            poll,
+            waker: Arc::new(waker),
+            listener,
+            commands,
+            sockets: Vec::new(),
+            free: Vec::new(),
+            slots: HashMap::new(),
+            per_address: HashMap::new(),
+            again: Vec::new(),
+            core,
+            options,
+            info,
+            started,
+            buffer: vec![0; READ_BYTES].into(),
+            stopping: false,
+        })
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        self.waker.clone()
+    }
+
+    pub(super) fn client_address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    pub(super) fn run(mut self) -> Result<(), ServerError> {
+        let mut events = Events::with_capacity(EVENTS_A_TURN);
+        while !self.stopping {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => {
+                    result.map_err(|source| ServerError::System { doing: "wait for events", source })?
+                }
+            }
+            self.core.set_now(now(self.started));
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    WAKER => self.take_commands(),
+                    Token(token) => {
+                        let slot = token - FIRST_SOCKET;
+                        if event.is_readable() {
+                            self.read(slot);
+                        }
+                        if event.is_writable() {
+                            self.flush(slot);
+                        }
+                    }
+                }
+            }
+            for slot in std::mem::take(&mut self.again) {
+                self.read(slot);
+            }
+            self.core.tick();
+            self.log();
+            self.flush_all();
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Duration {
+        let due_ms = self.core.next_tick_ms() - self.started.elapsed().as_millis() as i64;
+        match self.again.is_empty() {
+            true => Duration::from_millis(due_ms.clamp(0, 60_000) as u64),
+            false => Duration::ZERO,
+        }
+    }
+
+    fn take_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Ask(question) => question(&mut self.core),
+                Command::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Some(listener) = &self.listener {
+            let (stream, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // Out of file descriptors, or the client is gone already: the others are served on.
+                    tracing::warn!(%error, "cannot accept a client");
+                    return;
+                }
+            };
+            self.add(stream, peer);
+        }
+    }
+
+    fn add(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr) {
+        let address = peer.ip().to_canonical();
+        let from_there = self.per_address.get(&address).copied().unwrap_or(0);
+        let over = |limit: usize, count: usize| limit > 0 && count >= limit;
+        if over(self.options.max_connections_per_address, from_there)
+            || over(self.options.max_connections, self.slots.len())
+        {
+            tracing::warn!(%address, connections = from_there, "refused a client: too many connections");
+            return;
+        }
+        // Answers are small and waited for.
+        let _ = stream.set_nodelay(true);
+        let slot = self.free.pop().unwrap_or(self.sockets.len());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(FIRST_SOCKET + slot), interest) {
+            tracing::warn!(%error, "cannot wait for a client's packets");
+            self.free.push(slot);
+            return;
+        }
+        let id = self.core.open(address, peer.port(), false, &[]);
+        if slot == self.sockets.len() {
+            self.sockets.push(None);
+        }
+        self.sockets[slot] = Some(Socket::new(stream, id, false, None));
+        self.slots.insert(id, slot);
+        *self.per_address.entry(address).or_default() += 1;
+    }
+
+    /// Reads what a socket has, and lets the core work on it.
+    fn read(&mut self, slot: usize) {
+        for _ in 0..READS_A_TURN {
+            let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) else { return };
+            let id = socket.id;
+            if self.core.throttled(id) {
+                break;
+            }
+            let length = match socket.stream.read(&mut self.buffer) {
+                Ok(0) => return self.remove(slot),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return self.remove(slot),
+            };
+            let (core, options, info) = (&mut self.core, &self.options, &self.info);
+            let is_command = |word: &[u8; 4]| crate::four_letter::is_command(word);
+            socket.input().feed(&self.buffer[..length], options.max_packet_bytes, is_command, |item| {
+                match item {
+                    Item::Packet(packet) => core.packet(id, packet),
+                    Item::Oversized(beginning) => core.oversized_packet(id, beginning),
+                    Item::Command(word) => {
+                        crate::four_letter::answer(core, id, &word, &options.commands, info);
+                    }
+                    Item::Garbage => core.close(id),
+                }
+            });
+            if length < self.buffer.len() {
+                return;
+            }
+        }
+        self.again.push(slot);
+    }
+
+    /// Hands the core's transactions to the log.
+    fn log(&mut self) {
+        if let Some(proposals) = self.core.take_proposals()
+            && let Some((zxid, _)) = proposals.ends.last()
+        {
+            self.core.committed(*zxid);
+        }
+    }
+
+    fn flush_all(&mut self) {
+        for id in self.core.take_dirty() {
+            if let Some(slot) = self.slots.get(&id) {
+                self.flush(*slot);
+            }
+        }
+    }
+
+    /// Sends what the core has for a socket, and closes it if the core has done with it.
+    fn flush(&mut self, slot: usize) {
+        let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(out) = self.core.output(socket.id) else { return };
+        let mut sent = 0;
+        while sent < out.len() {
+            match socket.stream.write(&out[sent..]) {
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return self.remove(slot),
+            }
+        }
+        if sent == out.len() {
+            out.clear();
+            if out.capacity() > KEPT_OUT_BYTES {
+                *out = Vec::new();
+            }
+            if self.core.connection(socket.id).is_some_and(|connection| connection.phase == Phase::Closing) {
+                self.remove(slot);
+            }
+        } else {
+            out.drain(..sent);
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let Some(mut socket) = self.sockets.get_mut(slot).and_then(Option::take) else { return };
+        // The socket is closed next, which ends its registration in any case.
+        let _ = self.poll.registry().deregister(&mut socket.stream);
+        if let Some(connection) = self.core.connection(socket.id)
+            && let Some(count) = self.per_address.get_mut(&connection.peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&connection.peer);
+            }
+        }
+        self.core.closed(socket.id);
+        self.slots.remove(&socket.id);
+        self.free.push(slot);
+    }
+}
+
+fn now(started: Instant) -> Now {
+    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    Now { monotonic_ms: started.elapsed().as_millis() as i64, wall_ms }
+}

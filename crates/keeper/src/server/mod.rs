@@ -1,0 +1,177 @@
+//! The server's shell: sockets, the log's thread and the clock around the [`Core`](crate::core::Core).
+//!
+//! One thread runs the core and all sockets. A second one writes and syncs the log, so that many transactions share one sync while the
+//! first goes on reading. Snapshots are written by a third that lives as long as it writes.
+
+mod event_loop;
+mod sockets;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+
+use crate::core::{Core, CoreOptions};
+use event_loop::EventLoop;
+
+/// A TLS session of a client.
+pub(crate) type TlsSession = ();
+
+/// Where and how to serve.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Where clients connect; port 0 takes a free one.
+    pub client_address: Option<SocketAddr>,
+    /// Longest packet in bytes (`jute.maxbuffer`).
+    pub max_packet_bytes: usize,
+    /// Connections from one address at most; 0: no limit (`maxClientCnxns`).
+    pub max_connections_per_address: usize,
+    /// Connections at most; 0: no limit (`maxCnxns`).
+    pub max_connections: usize,
+    /// Four-letter commands that are answered.
+    pub commands: Vec<String>,
+    /// The core's settings.
+    pub core: CoreOptions,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        ServerOptions {
+            client_address: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            max_packet_bytes: 0xf_ffff,
+            max_connections_per_address: 60,
+            max_connections: 0,
+            commands: Vec::new(),
+            core: CoreOptions::default(),
+        }
+    }
+}
+
+/// Why the server does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An address cannot be listened on.
+    #[error("cannot listen for clients on {address}: {source}; is another server running there?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The operating system refused something that no server can do without.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// A question to the core, answered between two packets.
+type Question = Box<dyn FnOnce(&mut Core) + Send>;
+
+/// What the event loop is told from other threads.
+pub(crate) enum Command {
+    Ask(Question),
+    Stop,
+}
+
+/// A way to the core from any thread.
+#[derive(Clone)]
+pub struct CoreHandle {
+    commands: Sender<Command>,
+    waker: Arc<mio::Waker>,
+}
+
+impl CoreHandle {
+    /// Runs `question` on the core's thread and returns its answer; `None` once the server has stopped.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Core) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let question: Question = Box::new(move |core| {
+            // Nobody listens any more when the asking thread is gone.
+            let _ = answer.send(question(core));
+        });
+        self.commands.send(Command::Ask(question)).ok()?;
+        self.waker.wake().ok()?;
+        answered.recv().ok()
+    }
+}
+
+/// A running server. Dropping it stops it.
+pub struct Keeper {
+    core: CoreHandle,
+    client_address: Option<SocketAddr>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
+}
+
+impl Keeper {
+    /// Starts a server that keeps everything in memory.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or the system gives no thread.
+    pub fn start(options: ServerOptions) -> Result<Keeper, ServerError> {
+        let (commands, commands_in) = mpsc::channel();
+        let event_loop = EventLoop::new(options, commands_in)?;
+        let core = CoreHandle { commands, waker: event_loop.waker() };
+        let client_address = event_loop.client_address();
+        let thread = std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || event_loop.run())
+            .map_err(|source| ServerError::System { doing: "start the server's thread", source })?;
+        Ok(Keeper { core, client_address, thread: Some(thread) })
+    }
+
+    /// Where clients connect.
+    pub fn client_address(&self) -> Option<SocketAddr> {
+        self.client_address
+    }
+
+    /// A way to the core.
+    pub fn core(&self) -> &CoreHandle {
+        &self.core
+    }
+
+    /// Stops the server, and returns once everything that was answered is on disk and all sockets are closed.
+    ///
+    /// # Errors
+    /// Why the server had stopped by itself.
+    pub fn stop(mut self) -> Result<(), ServerError> {
+        self.stop_and_join()
+    }
+
+    /// Waits until the server stops by itself.
+    ///
+    /// # Errors
+    /// Why it stopped.
+    pub fn wait(mut self) -> Result<(), ServerError> {
+        self.join()
+    }
+
+    fn stop_and_join(&mut self) -> Result<(), ServerError> {
+        // A loop that is gone already has nothing to be told.
+        let _ = self.core.commands.send(Command::Stop);
+        let _ = self.core.waker.wake();
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), ServerError> {
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop_and_join() {
+            tracing::error!(%error, "the server had stopped");
+        }
+    }
+}
