@@ -227,7 +227,7 @@ pub struct Stat {
     pub cversion: i32,
     /// Number of `setACL`.
     pub aversion: i32,
-    /// The owning session of an ephemeral; the encoding of a TTL or a container; else 0.
+    /// The owning session of an ephemeral, else 0.
     pub ephemeral_owner: i64,
     pub data_length: i32,
     pub num_children: i32,
@@ -867,6 +867,23 @@ fn read_multi<'a>(reader: &mut Reader<'a>, allowed: impl Fn(i32) -> bool) -> Res
         if !allowed(header.op) {
             return Err(refused);
         }
-        parts.push(Request::read(header.op, reader)?.ok_or(refused)?);
+        let mut part = Request::read(header.op, reader)?.ok_or(refused.clone())?;
+        if let Request::Create(create) = &mut part {
+            create.op = create_op_in_multi(create).ok_or(refused)?;
+        }
+        parts.push(part);
+    }
+}
+
+/// Within a multi the flags decide which form of create it is, as in ZooKeeper's `Op.create`; `None` for flags that it cannot take.
+fn create_op_in_multi(create: &CreateRequest) -> Option<i32> {
+    match (create.op, CreateMode::from_flags(create.flags)) {
+        (op::CREATE_TTL, Some(mode)) if mode.ttl => Some(op::CREATE_TTL),
+        (op::CREATE_TTL, Some(mode)) if mode.container => Some(op::CREATE_CONTAINER),
+        (op::CREATE_TTL, _) => Some(op::CREATE),
+        (_, None) => None,
+        (_, Some(mode)) if mode.ttl => None,
+        (_, Some(mode)) if mode.container => Some(op::CREATE_CONTAINER),
+        (op, Some(_)) => Some(op),
     }
 }

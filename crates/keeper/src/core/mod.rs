@@ -569,7 +569,7 @@ impl Core {
             Ok(Some(request)) => self.read(id, &request, &mut body),
             Ok(None) => {
                 // As Apache does: there is no telling what such a client means.
-                self.reply(id, header.xid, self.tree.last_zxid(), Code::Unimplemented as i32, &[]);
+                self.reply(id, header.xid, -1, Code::Unimplemented as i32, &[]);
                 return self.close(id);
             }
             Err(error) => {

@@ -1,7 +1,5 @@
 //! Answering what does not change the tree, as ZooKeeper's `FinalRequestProcessor`.
 
-use std::borrow::Cow;
-
 use super::Core;
 use crate::acl::{Acl, Acls, Id, perms, write_acls};
 use crate::jute::{Write, length_as_int};
@@ -153,27 +151,24 @@ impl Core {
     /// Sets a reconnected client's watches again, and tells at once what it has missed.
     fn set_watches(&mut self, id: ConnectionId, watches: &SetWatches) {
         let since = watches.relative_zxid;
-        let missed = |kind: u8, path: &Cow<str>, core: &Core| {
-            let stat = core.tree.get(path).map(|node| *node.stat_persisted());
-            match (kind, stat) {
-                (watch::DATA, None) | (watch::CHILD, None) => Some(EventType::NodeDeleted),
-                (watch::DATA, Some(stat)) if stat.mzxid > since => Some(EventType::NodeDataChanged),
-                (watch::CHILD, Some(stat)) if stat.pzxid > since => Some(EventType::NodeChildrenChanged),
-                _ => None,
-            }
-        };
-        for (kind, paths) in [(watch::DATA, &watches.data), (watch::CHILD, &watches.child)] {
-            for path in paths {
-                match missed(kind, path, self) {
-                    Some(event) => self.notify(id, event, path, -1),
-                    None => self.watches.add(path, id, kind),
-                }
+        for path in &watches.data {
+            match self.tree.get(path).map(|node| node.stat_persisted().mzxid) {
+                None => self.notify(id, EventType::NodeDeleted, path, -1),
+                Some(mzxid) if mzxid > since => self.notify(id, EventType::NodeDataChanged, path, -1),
+                Some(_) => self.watches.add(path, id, watch::DATA),
             }
         }
         for path in &watches.exist {
             match self.tree.get(path) {
                 Some(_) => self.notify(id, EventType::NodeCreated, path, -1),
                 None => self.watches.add(path, id, watch::DATA),
+            }
+        }
+        for path in &watches.child {
+            match self.tree.get(path).map(|node| node.stat_persisted().pzxid) {
+                None => self.notify(id, EventType::NodeDeleted, path, -1),
+                Some(pzxid) if pzxid > since => self.notify(id, EventType::NodeChildrenChanged, path, -1),
+                Some(_) => self.watches.add(path, id, watch::CHILD),
             }
         }
         for path in &watches.persistent {

@@ -278,6 +278,11 @@ impl<'a> NodeRef<'a> {
         let StatPersisted { czxid, mzxid, ctime, mtime, version, cversion, aversion, ephemeral_owner, pzxid } =
             node.stat;
         let num_children = node.children as i32;
+        // Clients see sessions only, not the encodings of containers and TTL nodes.
+        let ephemeral_owner = match Owner::of(ephemeral_owner, self.tree.extended_types) {
+            Owner::Session(session_id) => session_id,
+            Owner::None | Owner::Container | Owner::Ttl(_) => 0,
+        };
         Stat {
             czxid,
             mzxid,
