@@ -79,6 +79,7 @@ struct Generator {
     random: Random,
     /// Newest zxid that some watch may be set again from.
     zxid: i64,
+    version_39: bool,
 }
 
 impl Generator {
@@ -96,6 +97,8 @@ impl Generator {
 
     fn acls(&mut self) -> Acls {
         let list: &[(i32, &str, &str)] = match self.random.below(30) {
+            // Before 3.9 `exists` did not ask for the right to read (ZOOKEEPER-2590), so all may.
+            0 if !self.version_39 => &[(perms::ALL, "auth", ""), (perms::READ, "world", "anyone")],
             0 => &[(perms::ALL, "auth", "")],
             1 => &[(perms::READ, "world", "anyone"), (perms::ALL, "digest", "u0:aaa=")],
             2 => &[(perms::READ | perms::CREATE, "world", "anyone")],
@@ -140,11 +143,22 @@ impl Generator {
         }
     }
 
+    /// A part of a multi. Before 3.9 a multi knew plain creates only.
+    fn part(&mut self) -> Request<'static> {
+        loop {
+            match self.write() {
+                Request::Create(create)
+                    if !self.version_39 && (create.op != op::CREATE || !(0..=3).contains(&create.flags)) => {}
+                write => return write,
+            }
+        }
+    }
+
     fn paths(&mut self) -> Vec<Cow<'static, str>> {
         (0..self.random.below(3)).map(|_| self.path().into()).collect()
     }
 
-    fn step(&mut self, version_39: bool) -> Step {
+    fn step(&mut self) -> Step {
         let watch = self.random.one_in(3);
         let path: Cow<str> = self.path().into();
         Step::Ask(match self.random.below(100) {
@@ -155,7 +169,7 @@ impl Generator {
                     write => break write,
                 }
             },
-            38..46 => Request::Multi((0..self.random.below(5)).map(|_| self.write()).collect()),
+            38..46 => Request::Multi((0..self.random.below(5)).map(|_| self.part()).collect()),
             46..49 => Request::SetAcl { path, acl: self.acls(), version: self.version() },
             49..56 => Request::Exists { path, watch },
             56..63 => Request::GetData { path, watch },
@@ -176,18 +190,26 @@ impl Generator {
                 Request::MultiRead((0..self.random.below(4)).map(|_| part(self)).collect())
             }
             78 => Request::Sync { path },
-            79..84 => Request::AddWatch { path, mode: self.random.of(&[0, 1, 1, 0, 2]) },
-            84..86 => Request::CheckWatches { path, kind: self.random.of(&[1, 2, 3, 4, 5, 6]) },
-            86..89 => Request::RemoveWatches { path, kind: self.random.of(&[1, 2, 3, 4, 5, 0]) },
+            // Before 3.9 a path could have only one kind of watch of a connection (ZOOKEEPER-4466).
+            79..84 if self.version_39 => Request::AddWatch { path, mode: self.random.of(&[0, 1, 1, 0, 2]) },
+            // Before 3.9 it was enough that anybody watched the path.
+            84..86 if self.version_39 => {
+                Request::CheckWatches { path, kind: self.random.of(&[1, 2, 3, 4, 5, 6]) }
+            }
+            // The kinds 4 and 5 came with 3.9.
+            86..89 => Request::RemoveWatches {
+                path,
+                kind: self.random.of(if self.version_39 { &[1, 2, 3, 4, 5, 0] } else { &[1, 2, 3, 0] }),
+            },
             89..91 => Request::SetWatches(SetWatches {
                 relative_zxid: self.zxid - self.random.below(40) as i64,
                 data: self.paths(),
                 exist: self.paths(),
                 child: self.paths(),
-                persistent: self.paths(),
-                persistent_recursive: self.paths(),
+                persistent: if self.version_39 { self.paths() } else { Vec::new() },
+                persistent_recursive: if self.version_39 { self.paths() } else { Vec::new() },
             }),
-            91 if version_39 => Request::WhoAmI,
+            91 if self.version_39 => Request::WhoAmI,
             91 | 92 => {
                 let auth: &[u8] = self.random.of(&[b"u0:p0", b"u1:p1"]);
                 Request::Auth { scheme: "digest".into(), auth }
@@ -422,12 +444,12 @@ fn run() -> Result<bool> {
     let address = |name| argument(name).ok_or(format!("{name} HOST:PORT is missing"));
     let mut ours = Server::connect(&address("--ours")?, version_39)?;
     let mut theirs = Server::connect(&address("--theirs")?, version_39)?;
-    let mut generator = Generator { random: Random(seed), zxid: 0 };
+    let mut generator = Generator { random: Random(seed), zxid: 0, version_39 };
     let mut recent: Vec<String> = Vec::new();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for at in 0..steps {
         let who = generator.random.below(SESSIONS);
-        let step = generator.step(version_39);
+        let step = generator.step();
         let failed = |whose: &str, error| format!("{whose}: step {at} of session {who}, {step:?}: {error}");
         let mut our = ours.run(who, &step).map_err(|error| failed("ours", error))?;
         let mut their = theirs.run(who, &step).map_err(|error| failed("theirs", error))?;
