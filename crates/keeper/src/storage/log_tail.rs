@@ -1,0 +1,129 @@
+//! What is behind the last good entry of a log: padding, a torn write, or damage.
+//!
+//! Damage is whatever has a valid entry behind it, with one exception. A commit may span several pages of memory, of which the system
+//! writes out any before the power goes: a page that never arrived reads as zeros from the end of the good entries, or from a page's
+//! begin, to a page's end. Behind such a hole nothing was ever acknowledged, for that takes a sync of all pages.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::disk::Disk;
+use super::log::{ENTRY_END, ENTRY_HEAD_BYTES, MAX_TXN_BYTES};
+use super::log_reader::checksum;
+use crate::jute::Reader;
+use crate::txn::LoggedTxn;
+
+/// What is behind the last good entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// Nothing but zeros.
+    Zeros,
+    /// What a write leaves that did not finish.
+    Torn,
+    /// Something valid, described: what is in front of it was damaged later.
+    Middle(String),
+}
+
+/// No commit is longer. A tail that is, is no torn write.
+const MAX_COMMIT_BYTES: u64 = 64 << 20;
+/// Bytes that are checksummed in search of a valid entry before the file is refused. Only a forged file takes more.
+const MAX_EFFORT_BYTES: usize = 1 << 30;
+/// Pages of memory, as the system writes them out.
+const PAGE_BYTES: u64 = 4096;
+/// An entry may begin with four zeros, but not with more.
+const MIN_HOLE_BYTES: u64 = 8;
+
+/// Looks at a file of `length` bytes from `at` on, behind the entry of transaction `last_zxid`.
+pub(super) fn inspect(
+    disk: &dyn Disk,
+    path: &Path,
+    at: u64,
+    length: u64,
+    last_zxid: i64,
+) -> io::Result<Tail> {
+    let Some(end) = end_of_data(disk, path, at)? else { return Ok(Tail::Zeros) };
+    if end - at > MAX_COMMIT_BYTES {
+        return Ok(Tail::Middle(format!("there are {} more bytes behind it", end - at)));
+    }
+    let mut bytes = Vec::new();
+    disk.read(path, at)?.take(end.min(length) - at).read_to_end(&mut bytes)?;
+    let Some((offset, zxid)) = find_entry(&bytes, last_zxid) else { return Ok(Tail::Torn) };
+    if has_hole(&bytes[..offset], at) {
+        return Ok(Tail::Torn);
+    }
+    let offset = at + offset as u64;
+    Ok(Tail::Middle(match zxid {
+        Some(zxid) => format!("transaction 0x{zxid:x} is whole behind it, at offset {offset}"),
+        None => format!("too much that looks like entries is behind it, up to offset {offset}"),
+    }))
+}
+
+/// Where the last byte ends that is not zero.
+fn end_of_data(disk: &dyn Disk, path: &Path, at: u64) -> io::Result<Option<u64>> {
+    let mut end = None;
+    let Some(mut position) = disk.next_data(path, at)? else { return Ok(None) };
+    let mut stream = disk.read(path, position)?;
+    let mut chunk = vec![0; 128 << 10];
+    loop {
+        let got = match stream.read(&mut chunk) {
+            Ok(0) => return Ok(end),
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
+            end = Some(position + last as u64 + 1);
+        }
+        position += got as u64;
+    }
+}
+
+/// The first valid entry behind the first byte: its offset and zxid. No zxid: the search took too long.
+fn find_entry(bytes: &[u8], last_zxid: i64) -> Option<(usize, Option<i64>)> {
+    let mut effort = 0;
+    for offset in 1..bytes.len() {
+        let mut fields = Reader::new(&bytes[offset..]);
+        // The checksum's upper half is zero, the lower is not.
+        let Ok(sum @ 1..=0xffff_ffff) = fields.long() else { continue };
+        let Ok(length) = fields.int() else { break };
+        let Ok(length) = usize::try_from(length) else { continue };
+        if length == 0 || length > MAX_TXN_BYTES {
+            continue;
+        }
+        let begin = offset + ENTRY_HEAD_BYTES;
+        if bytes.get(begin + length) != Some(&ENTRY_END) {
+            continue;
+        }
+        effort += length;
+        if effort > MAX_EFFORT_BYTES {
+            return Some((offset, None));
+        }
+        let txn = &bytes[begin..begin + length];
+        if checksum(txn) != sum {
+            continue;
+        }
+        match LoggedTxn::read(txn) {
+            Ok(txn) if txn.header.zxid > last_zxid => return Some((offset, Some(txn.header.zxid))),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a page is missing in `bytes`, which begin at offset `at` of the file.
+fn has_hole(bytes: &[u8], at: u64) -> bool {
+    let end = at + bytes.len() as u64;
+    let mut begin = at;
+    while begin < end {
+        let page_end = (begin + 1).next_multiple_of(PAGE_BYTES);
+        if page_end > end {
+            return false;
+        }
+        let part = &bytes[(begin - at) as usize..(page_end - at) as usize];
+        if page_end - begin >= MIN_HOLE_BYTES && part.iter().all(|byte| *byte == 0) {
+            return true;
+        }
+        begin = page_end;
+    }
+    false
+}

@@ -1,0 +1,3 @@
+//! Tests of the keeper as its users see it.
+
+mod storage;
