@@ -8,16 +8,18 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::durability::{Durability, Outcome};
 use super::sockets::{Item, Socket};
 use super::{Command, ServerError, ServerOptions};
 use crate::core::{Core, Now, Phase};
 use crate::four_letter::ServerInfo;
+use crate::storage::RealDisk;
 use crate::tree::Tree;
 use crate::watch::ConnectionId;
 
@@ -30,6 +32,8 @@ const READ_BYTES: usize = 64 * 1024;
 const READS_A_TURN: usize = 4;
 /// An answer's buffer that is larger than this is given back when it has been sent.
 const KEPT_OUT_BYTES: usize = 4096;
+/// The loop looks at the clock at least this often.
+const LONGEST_WAIT_MS: i64 = 60_000;
 /// Events taken in a turn.
 const EVENTS_A_TURN: usize = 1024;
 
@@ -46,6 +50,7 @@ pub(super) struct EventLoop {
     /// Sockets to read in the next turn without an event: more was there, or they were throttled.
     again: Vec<usize>,
     core: Core,
+    durability: Option<Durability>,
     options: ServerOptions,
     info: ServerInfo,
     started: Instant,
@@ -57,7 +62,7 @@ impl EventLoop {
     pub(super) fn new(options: ServerOptions, commands: Receiver<Command>) -> Result<Self, ServerError> {
         let system = |doing| move |source| ServerError::System { doing, source };
         let poll = Poll::new().map_err(system("create an event queue"))?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(system("create a waker"))?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system("create a waker"))?);
         let mut listener = None;
         if let Some(address) = options.client_address {
             let mut bound =
@@ -73,18 +78,26 @@ impl EventLoop {
                 .and_then(|listener| listener.local_addr().ok())
                 .map_or(-1, |address| address.port().into())
         };
+        let (durability, tree, sessions) = match options.storage.clone() {
+            None => (None, Tree::new(true), Default::default()),
+            Some(storage) => {
+                let (durability, recovered) = Durability::start(Arc::new(RealDisk), storage, waker.clone())?;
+                (Some(durability), recovered.tree, recovered.sessions)
+            }
+        };
         let info = ServerInfo {
             client_port: port(&listener),
             secure_client_port: -1,
+            data_dir: durability.as_ref().map(|durability| durability.dirs().snapshots.clone()),
+            data_log_dir: durability.as_ref().map(|durability| durability.dirs().logs.clone()),
             max_connections_per_address: options.max_connections_per_address,
-            ..ServerInfo::default()
         };
         let started = Instant::now();
         let now = now(started);
-        let core = Core::new(Tree::new(true), Default::default(), options.core.clone(), now);
+        let core = Core::new(tree, sessions, options.core.clone(), now);
         Ok(EventLoop {
             poll,
-            waker: Arc::new(waker),
+            waker,
             listener,
             commands,
             sockets: Vec::new(),
@@ -93,6 +106,7 @@ impl EventLoop {
             per_address: HashMap::new(),
             again: Vec::new(),
             core,
+            durability,
             options,
             info,
             started,
@@ -123,7 +137,10 @@ impl EventLoop {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept(),
-                    WAKER => self.take_commands(),
+                    WAKER => {
+                        self.take_commands();
+                        self.take_outcomes()?;
+                    }
                     Token(token) => {
                         let slot = token - FIRST_SOCKET;
                         if event.is_readable() {
@@ -139,6 +156,9 @@ impl EventLoop {
                 self.read(slot);
             }
             self.core.tick();
+            if let Some(durability) = &mut self.durability {
+                durability.tick(&mut self.core);
+            }
             self.log();
             self.flush_all();
         }
@@ -146,11 +166,13 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Duration {
-        let due_ms = self.core.next_tick_ms() - self.started.elapsed().as_millis() as i64;
-        match self.again.is_empty() {
-            true => Duration::from_millis(due_ms.clamp(0, 60_000) as u64),
-            false => Duration::ZERO,
+        if !self.again.is_empty() {
+            return Duration::ZERO;
         }
+        let due_ms = self.core.next_tick_ms() - self.started.elapsed().as_millis() as i64;
+        let of_core = Duration::from_millis(due_ms.clamp(0, LONGEST_WAIT_MS) as u64);
+        let of_storage = self.durability.as_ref().and_then(Durability::next_tick);
+        of_storage.map_or(of_core, |due| of_core.min(due.saturating_duration_since(Instant::now())))
     }
 
     fn take_commands(&mut self) {
@@ -242,10 +264,29 @@ impl EventLoop {
 
     /// Hands the core's transactions to the log.
     fn log(&mut self) {
-        if let Some(proposals) = self.core.take_proposals()
-            && let Some((zxid, _)) = proposals.ends.last()
-        {
-            self.core.committed(*zxid);
+        let Some(proposals) = self.core.take_proposals() else { return };
+        match (&mut self.durability, proposals.ends.last()) {
+            (Some(durability), _) => durability.log(proposals),
+            (None, Some((zxid, _))) => self.core.committed(*zxid),
+            (None, None) => {}
+        }
+    }
+
+    /// Hears from the log. Only a full disk can be lived with: after any other failure nobody knows what the disk holds.
+    fn take_outcomes(&mut self) -> Result<(), ServerError> {
+        let Some(durability) = &mut self.durability else { return Ok(()) };
+        loop {
+            match durability.outcomes.try_recv() {
+                Ok(Outcome::Committed(zxid)) => self.core.committed(zxid),
+                Ok(Outcome::Failed(error)) if error.is_disk_full() => {
+                    tracing::error!(%error, "the disk is full: writes are refused until there is room");
+                    self.core.log_failed();
+                    durability.resume();
+                }
+                Ok(Outcome::Failed(error)) => return Err(error.into()),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(ServerError::LogStopped),
+            }
         }
     }
 

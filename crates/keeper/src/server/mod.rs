@@ -3,8 +3,11 @@
 //! One thread runs the core and all sockets. A second one writes and syncs the log, so that many transactions share one sync while the
 //! first goes on reading. Snapshots are written by a third that lives as long as it writes.
 
+mod durability;
 mod event_loop;
 mod sockets;
+
+pub use durability::StorageOptions;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +16,8 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
 use crate::core::{Core, CoreOptions};
+use crate::four_letter::HARMLESS;
+use crate::storage::StorageError;
 use event_loop::EventLoop;
 
 /// A TLS session of a client.
@@ -31,6 +36,8 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// Four-letter commands that are answered.
     pub commands: Vec<String>,
+    /// Where transactions are kept; `None`: nowhere but in memory.
+    pub storage: Option<StorageOptions>,
     /// The core's settings.
     pub core: CoreOptions,
 }
@@ -42,7 +49,8 @@ impl Default for ServerOptions {
             max_packet_bytes: 0xf_ffff,
             max_connections_per_address: 60,
             max_connections: 0,
-            commands: Vec::new(),
+            commands: HARMLESS.iter().map(|command| (*command).to_owned()).collect(),
+            storage: None,
             core: CoreOptions::default(),
         }
     }
@@ -59,6 +67,12 @@ pub enum ServerError {
         /// The system's reason.
         source: io::Error,
     },
+    /// What is on the disk cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A defect of ours.
+    #[error("the log's thread has stopped by itself: see its panic above, and please report it")]
+    LogStopped,
     /// The operating system refused something that no server can do without.
     #[error("cannot {doing}: {source}")]
     System {
@@ -110,10 +124,10 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts a server that keeps everything in memory.
+    /// Starts a server, and returns when it takes clients.
     ///
     /// # Errors
-    /// An address cannot be listened on, or the system gives no thread.
+    /// An address cannot be listened on, the directories are another server's or damaged, or the system gives no thread.
     pub fn start(options: ServerOptions) -> Result<Keeper, ServerError> {
         let (commands, commands_in) = mpsc::channel();
         let event_loop = EventLoop::new(options, commands_in)?;
