@@ -7,122 +7,26 @@
 mod address;
 mod answer;
 mod chroot;
+mod error;
+mod keep_alive;
 mod operations;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 pub use address::{DEFAULT_PORT, Servers};
 pub use answer::{Answer, Identity, Notification, Part, Reply};
+pub use error::{Error, Result, Unanswered};
 pub use operations::{AddWatchMode, Create, check_request, create_request};
 pub use wire::Wire;
 
-use crate::jute::{JuteError, Reader, Write};
-use crate::proto::{Code, ConnectRequest, ConnectResponse, ReplyHeader, Request, op, xid};
+use crate::jute::{Reader, Write};
+use crate::proto::{ConnectRequest, ConnectResponse, ReplyHeader, Request, op, xid};
 use chroot::Chroot;
-
-/// Why something could not be asked, or was not answered as wanted.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A list of servers is not one.
-    #[error("`{0}` is not a list of servers: write host:port[,host:port…][/chroot]")]
-    Address(String),
-    /// No server could be reached.
-    #[error("cannot connect to {server}: {source}")]
-    Connect {
-        /// The last server tried.
-        server: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The server does not know the session (any more).
-    #[error("the session has expired")]
-    SessionExpired,
-    /// The server closed the connection.
-    #[error("the server closed the connection")]
-    Closed,
-    /// No answer came in time.
-    #[error("no answer within {0:?}")]
-    TimedOut(Duration),
-    /// Sending or receiving failed.
-    #[error("the connection failed: {0}")]
-    Io(#[from] std::io::Error),
-    /// An answer is not what the protocol says.
-    #[error("cannot read the server's answer: {0}")]
-    Malformed(#[from] JuteError),
-    /// An answer to another request than the next.
-    #[error("the server answered request {got} where {wanted} was due")]
-    OutOfOrder {
-        /// The answer's number.
-        got: i32,
-        /// The number of the oldest request without an answer; `None` if there is none.
-        wanted: Unanswered,
-    },
-    /// The server answered with an error code.
-    #[error("{} {path}: {}", op::name(*.op), describe(*.err))]
-    Refused {
-        /// The request's type, one of [`op`].
-        op: i32,
-        /// Its path, if it has one.
-        path: String,
-        /// A [`Code`].
-        err: i32,
-    },
-    /// The answer has no such content.
-    #[error("the answer to {} has no {wanted}", op::name(*.op))]
-    Unexpected {
-        /// The request's type, one of [`op`].
-        op: i32,
-        /// What should be in it.
-        wanted: &'static str,
-    },
-}
-
-impl Error {
-    /// The code that the server answered with.
-    pub fn code(&self) -> Option<Code> {
-        match self {
-            Error::Refused { err, .. } => Code::from_int(*err),
-            Error::SessionExpired => Some(Code::SessionExpired),
-            _ => None,
-        }
-    }
-
-    /// Whether the connection is of no more use.
-    pub fn is_connection_loss(&self) -> bool {
-        matches!(
-            self,
-            Error::Closed
-                | Error::Io(_)
-                | Error::Malformed(_)
-                | Error::OutOfOrder { .. }
-                | Error::TimedOut(_)
-        )
-    }
-}
-
-/// The oldest request without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unanswered(pub Option<i32>);
-
-impl std::fmt::Display for Unanswered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(xid) => write!(f, "{xid}"),
-            None => f.write_str("none"),
-        }
-    }
-}
-
-fn describe(err: i32) -> String {
-    Code::from_int(err).map_or_else(|| format!("error {err}"), |code| code.to_string())
-}
-
-/// Result of asking.
-pub type Result<T> = std::result::Result<T, Error>;
+use keep_alive::KeepAlive;
 
 /// A session: what re-attaches to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +42,7 @@ pub struct Session {
 pub struct Options {
     /// Session timeout to ask for.
     pub timeout: Duration,
-    /// How long to wait for a connection, per server.
+    /// How long to wait for a connection and the answer to the first packet, each, per server.
     pub connect_timeout: Duration,
     /// How long to wait for an answer.
     pub request_timeout: Duration,
@@ -468,7 +372,7 @@ fn greet(wire: &mut Wire, options: &Options) -> Result<Granted> {
             passwd,
             read_only: options.read_only,
         },
-        options.connect_timeout.max(options.request_timeout),
+        options.connect_timeout,
     )?;
     let response = ConnectResponse::read(&mut Reader::new(&frame))?;
     match u64::try_from(response.timeout_ms) {
@@ -478,48 +382,5 @@ fn greet(wire: &mut Wire, options: &Options) -> Result<Granted> {
             read_only: response.read_only.unwrap_or(false),
         }),
         _ => Err(Error::SessionExpired),
-    }
-}
-
-/// A thread that pings while nothing else is sent. It ends with the connection.
-#[derive(Debug)]
-struct KeepAlive {
-    ended: Arc<AtomicBool>,
-    wake: mpsc::Sender<()>,
-}
-
-impl KeepAlive {
-    fn start(wire: wire::Writer, interval: Duration) -> Result<Self> {
-        let ended = Arc::new(AtomicBool::new(false));
-        let (wake, woken) = mpsc::channel();
-        let thread_ended = ended.clone();
-        std::thread::Builder::new().name("zk-ping".into()).spawn(move || {
-            loop {
-                let idle = wire.idle();
-                let wait = interval.saturating_sub(idle).max(Duration::from_millis(1));
-                if woken.recv_timeout(wait) != Err(mpsc::RecvTimeoutError::Timeout)
-                    || thread_ended.load(Ordering::Relaxed)
-                {
-                    return;
-                }
-                if wire.idle() >= interval {
-                    let mut frame = Vec::new();
-                    frame.int(xid::PING);
-                    frame.int(op::PING);
-                    if wire.send_frame(&frame).is_err() {
-                        return;
-                    }
-                }
-            }
-        })?;
-        Ok(KeepAlive { ended, wake })
-    }
-}
-
-impl Drop for KeepAlive {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        // The thread may have ended before, with the connection.
-        let _ = self.wake.send(());
     }
 }

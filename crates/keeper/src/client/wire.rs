@@ -133,6 +133,11 @@ impl Wire {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
+    /// The socket, once all that has come is taken.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     pub(super) fn clone_for_writing(&self) -> Writer {
         self.writer.clone()
     }
