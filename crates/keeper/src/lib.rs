@@ -17,6 +17,7 @@ pub mod path;
 pub mod proto;
 pub mod server;
 pub mod session;
+pub mod shell;
 pub mod storage;
 mod time;
 pub mod tree;
