@@ -6,6 +6,7 @@
 pub mod access;
 pub mod acl;
 pub mod authentication;
+pub mod bench;
 pub mod client;
 pub mod core;
 pub mod digest;
