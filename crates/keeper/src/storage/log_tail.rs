@@ -127,3 +127,76 @@ fn has_hole(bytes: &[u8], at: u64) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::log::{LogOptions, TxnLog};
+    use crate::storage::sim::SimDisk;
+    use crate::txn::{Txn, TxnHeader};
+    use std::sync::Arc;
+
+    /// A log of `count` transactions of about 300 bytes, and where each ends.
+    fn log(count: i64) -> (SimDisk, Vec<u64>) {
+        let disk = SimDisk::new();
+        let options = LogOptions { preallocate_bytes: 64 << 10, ..LogOptions::default() };
+        let mut log = TxnLog::new(Arc::new(disk.clone()), Path::new("/"), 0, options);
+        let mut ends = vec![16];
+        for zxid in 1..=count {
+            let header = TxnHeader { client_id: 1, cxid: 1, zxid, time_ms: 1 };
+            let txn = Txn::SetData { path: "/a".into(), data: Some([b'x'; 256].into()), version: 1 };
+            let mut bytes = Vec::new();
+            LoggedTxn { header, txn, digest: None }.write(&mut bytes);
+            log.append(zxid, &bytes).unwrap();
+            log.commit().unwrap();
+            ends.push(log.file_bytes());
+        }
+        (disk, ends)
+    }
+
+    fn tail(disk: &SimDisk, bytes: &[u8], at: u64) -> Tail {
+        let path = Path::new("/log.1");
+        disk.put(path, bytes);
+        inspect(disk, path, at, bytes.len() as u64, 0).unwrap()
+    }
+
+    #[test]
+    fn a_page_that_never_arrived_is_no_damage() {
+        let (disk, ends) = log(40);
+        let whole = disk.bytes(Path::new("/log.1")).unwrap();
+        assert_eq!(tail(&disk, &whole, ends[40]), Tail::Zeros);
+
+        // The second page is lost; in the third there are whole entries.
+        let mut lost = whole.clone();
+        lost[4096..8192].fill(0);
+        let before = ends.iter().rposition(|end| *end <= 4096).unwrap();
+        assert_eq!(tail(&disk, &lost, ends[before]), Tail::Torn);
+
+        // The end of the first page is lost from a good entry on.
+        let mut lost = whole.clone();
+        lost[ends[5] as usize..4096].fill(0);
+        assert_eq!(tail(&disk, &lost, ends[5]), Tail::Torn);
+
+        // The same zeros, but not up to the page's end.
+        let mut damaged = whole.clone();
+        damaged[ends[5] as usize..3000].fill(0);
+        assert!(
+            matches!(tail(&disk, &damaged, ends[5]), Tail::Middle(what) if what.contains("is whole behind it"))
+        );
+
+        // The last entry, in part.
+        let cut = &whole[..ends[40] as usize - 100];
+        assert_eq!(tail(&disk, cut, ends[39]), Tail::Torn);
+    }
+
+    #[test]
+    fn a_search_among_forged_entries_comes_to_an_end() {
+        let mut forged = vec![b'B'; 3 << 20];
+        for at in (0..forged.len() - 16).step_by(13) {
+            let length = (forged.len() - at - 14) as u32;
+            forged[at..at + 8].copy_from_slice(&7i64.to_be_bytes());
+            forged[at + 8..at + 12].copy_from_slice(&length.to_be_bytes());
+        }
+        assert!(matches!(tail(&SimDisk::new(), &forged, 0), Tail::Middle(what) if what.contains("too much")));
+    }
+}
