@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod owner;
 pub mod path;
 pub mod proto;
+pub mod sasl;
 pub mod server;
 pub mod session;
 pub mod shell;

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use crate::access::ip_identity;
 use crate::acl::Id;
+use crate::sasl::SaslServer;
 
 /// A request that has not been answered, in the order of the requests.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub struct Connection {
     pub out: Vec<u8>,
     /// Whether the client knows the read-only flag of the connect packets.
     pub(super) knows_read_only: bool,
+    /// How far its SASL exchange is, if it has begun one.
+    pub(super) sasl: Option<SaslServer>,
     pub(super) queue: VecDeque<Queued>,
     pub(super) queued_bytes: usize,
     /// Whether the connection is in the core's list of those with something to send.
@@ -102,9 +106,10 @@ impl Connection {
             phase: Phase::New,
             session_id: 0,
             timeout_ms: 0,
-            ids: vec![Id::new("ip", &peer.to_string())],
+            ids: vec![ip_identity(peer)],
             out: Vec::new(),
             knows_read_only: true,
+            sasl: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
             dirty: false,

@@ -13,6 +13,7 @@ mod connection;
 mod passwd;
 mod prep;
 mod reads;
+mod sasl;
 
 pub use connection::{Connection, Phase, Traffic};
 pub use prep::PrepOptions;
@@ -771,10 +772,6 @@ impl Core {
                 self.close(id);
             }
         }
-    }
-
-    fn sasl(&mut self, id: ConnectionId, header: RequestHeader, _token: &[u8]) {
-        self.fail(id, header, Code::AuthFailed);
     }
 
     fn remove_containers(&mut self) {
