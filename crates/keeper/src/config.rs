@@ -27,6 +27,7 @@ use std::time::Duration;
 use crate::access::Access;
 use crate::authentication::{Authentication, DigestAlgorithm, SaslSettings};
 use crate::core::{CoreOptions, PrepOptions};
+pub use crate::storage::Compression;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -278,15 +279,6 @@ pub struct Storage {
     pub close_session_paths: bool,
     /// Whether snapshots say up to which transaction they go (`serializeLastProcessedZxid.enabled`).
     pub last_processed_zxid: bool,
-}
-
-/// How snapshots are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Compression {
-    None,
-    Gzip,
-    Snappy,
 }
 
 /// Which four-letter words are answered (`4lw.commands.whitelist`).

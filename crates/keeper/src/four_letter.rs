@@ -37,6 +37,10 @@ pub struct ServerInfo {
     pub data_log_dir: Option<PathBuf>,
     /// Connections from one address at most.
     pub max_connections_per_address: usize,
+    /// The settings as they are written.
+    pub settings: BTreeMap<String, String>,
+    /// The configuration file's text.
+    pub initial_configuration: String,
 }
 
 /// Whether the first bytes of a connection are a command.

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod acl;
+pub mod admin;
 pub mod authentication;
 pub mod bench;
 pub mod client;

@@ -297,6 +297,21 @@ impl Core {
         self.sessions.reopen_all(self.now.monotonic_ms);
     }
 
+    /// Takes another tree and other sessions in place of all that was; every connection closes.
+    pub fn replace(&mut self, tree: Tree, sessions: BTreeMap<i64, i32>) {
+        self.tree = tree;
+        self.prep = Prep::new(&self.tree, self.options.prep.clone());
+        self.sessions = Sessions::new(self.options.tick_ms.into(), self.options.server_id, self.now.wall_ms);
+        for (id, timeout_ms) in &sessions {
+            self.sessions.track(*id, *timeout_ms, self.now.monotonic_ms);
+        }
+        self.durable_sessions = sessions;
+        self.proposed.clear();
+        self.proposals = Proposals::default();
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close(id));
+    }
+
     /// Whether writes are refused, because the disk is full.
     pub fn read_only(&self) -> bool {
         self.read_only

@@ -4,6 +4,7 @@
 //! that a busy server pays one sync for many transactions. When a batch cannot be written, it and all that were handed over behind it are
 //! gone, until the event loop has taken note ([`Durability::resume`]): no transaction is ever logged behind one that is missing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use crate::core::{Core, Proposals};
 use crate::storage::{
     Compression, DataDirs, Disk, RecoverOptions, Recovered, StorageError, TxnLog, purge, recover, snapshot,
 };
+use crate::tree::Tree;
 
 /// A batch is synced when it has this many bytes, however many more wait.
 const BATCH_BYTES: usize = 4 << 20;
@@ -32,6 +34,8 @@ pub struct StorageOptions {
     pub data_log_dir: Option<std::path::PathBuf>,
     /// How to recover, and how to write the log.
     pub recover: RecoverOptions,
+    /// Whether directories are made that are not there (`datadir.autocreate`).
+    pub create_dirs: bool,
     /// A snapshot is taken after this many transactions (`snapCount`).
     pub snapshot_transactions: u64,
     /// Or after this many bytes of log (`snapSizeLimitInKb`); 0: no limit.
@@ -51,6 +55,7 @@ impl StorageOptions {
             data_dir: data_dir.into(),
             data_log_dir: None,
             recover: RecoverOptions::default(),
+            create_dirs: true,
             snapshot_transactions: 100_000,
             snapshot_log_bytes: 4 << 30,
             compression: Compression::None,
@@ -104,7 +109,7 @@ impl Durability {
         options: StorageOptions,
         waker: Arc<Waker>,
     ) -> Result<(Self, Recovered), ServerError> {
-        let dirs = DataDirs::open(&options.data_dir, options.data_log_dir.as_deref(), true)?;
+        let dirs = DataDirs::open(&options.data_dir, options.data_log_dir.as_deref(), options.create_dirs)?;
         let mut recovered = recover(disk.clone(), &dirs, &options.recover)?;
         tracing::info!(
             zxid = format_args!("0x{:x}", recovered.tree.last_zxid()),
@@ -155,6 +160,17 @@ impl Durability {
     pub(super) fn resume(&mut self) {
         self.next_room_check = Some(Instant::now() + ROOM_CHECK_INTERVAL);
         self.tell(Request::Resume);
+    }
+
+    /// Writes a snapshot that takes the place of everything before it; transactions that are on their way to the log come before it.
+    pub(super) fn restore(&mut self, tree: &Tree, sessions: &BTreeMap<i64, i32>) -> Result<(), StorageError> {
+        let sessions: Vec<(i64, i32)> = sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms)).collect();
+        let compression = self.snapshots.options.compression;
+        snapshot::write(&*self.disk, &self.dirs.snapshots, &tree.freeze(), &sessions, compression)?;
+        self.tell(Request::Roll);
+        self.snapshots.transactions = 0;
+        self.snapshots.log_bytes = 0;
+        Ok(())
     }
 
     /// Where the files are.

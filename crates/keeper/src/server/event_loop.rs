@@ -4,7 +4,7 @@
 //! edge-triggered: one is read until it has no more, or, for fairness, a few buffers full and then again in the next turn. A client that
 //! must wait (see [`Core::throttled`]) is not read from until its answers are out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::sockets::{Item, Socket};
 use super::{Command, ServerError, ServerOptions};
 use crate::core::{Core, Now, Phase};
 use crate::four_letter::ServerInfo;
-use crate::storage::RealDisk;
+use crate::storage::{RealDisk, StorageError};
 use crate::tree::Tree;
 use crate::watch::ConnectionId;
 
@@ -63,14 +63,11 @@ impl EventLoop {
         let system = |doing| move |source| ServerError::System { doing, source };
         let poll = Poll::new().map_err(system("create an event queue"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system("create a waker"))?);
-        let mut listener = None;
-        if let Some(address) = options.client_address {
-            let mut bound =
-                TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        let mut listener = listen(&options.client_addresses)?;
+        if let Some(bound) = &mut listener {
             poll.registry()
-                .register(&mut bound, LISTENER, Interest::READABLE)
+                .register(bound, LISTENER, Interest::READABLE)
                 .map_err(system("wait for clients"))?;
-            listener = Some(bound);
         }
         let port = |listener: &Option<TcpListener>| {
             listener
@@ -91,6 +88,8 @@ impl EventLoop {
             data_dir: durability.as_ref().map(|durability| durability.dirs().snapshots.clone()),
             data_log_dir: durability.as_ref().map(|durability| durability.dirs().logs.clone()),
             max_connections_per_address: options.max_connections_per_address,
+            settings: options.settings.clone(),
+            initial_configuration: options.initial_configuration.clone(),
         };
         let started = Instant::now();
         let now = now(started);
@@ -121,6 +120,10 @@ impl EventLoop {
 
     pub(super) fn client_address(&self) -> Option<SocketAddr> {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    pub(super) fn info(&self) -> &ServerInfo {
+        &self.info
     }
 
     pub(super) fn run(mut self) -> Result<(), ServerError> {
@@ -179,9 +182,29 @@ impl EventLoop {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Ask(question) => question(&mut self.core),
+                Command::Restore(tree, sessions, answer) => {
+                    let restored = self.restore(*tree, sessions);
+                    // Nobody listens any more when the asking thread is gone.
+                    let _ = answer.send(restored);
+                }
                 Command::Stop => self.stopping = true,
             }
         }
+    }
+
+    fn restore(&mut self, mut tree: Tree, sessions: BTreeMap<i64, i32>) -> Result<i64, StorageError> {
+        let zxid = self.core.last_proposed_zxid() + 1;
+        tree.set_last_zxid(zxid);
+        if let Some(durability) = &mut self.durability {
+            durability.restore(&tree, &sessions)?;
+        }
+        tracing::warn!(
+            zxid = format_args!("0x{zxid:x}"),
+            znodes = tree.len(),
+            "everything was replaced by a snapshot"
+        );
+        self.core.replace(tree, sessions);
+        Ok(zxid)
     }
 
     fn accept(&mut self) {
@@ -340,6 +363,18 @@ impl EventLoop {
         self.slots.remove(&socket.id);
         self.free.push(slot);
     }
+}
+
+/// Listens on the first of `addresses` that can be; none of them is no error.
+fn listen(addresses: &[SocketAddr]) -> Result<Option<TcpListener>, ServerError> {
+    let mut failure = None;
+    for &address in addresses {
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(source) => failure = Some(ServerError::Listen { address, source }),
+        }
+    }
+    failure.map_or(Ok(None), Err)
 }
 
 fn now(started: Instant) -> Now {

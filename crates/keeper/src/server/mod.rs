@@ -5,19 +5,24 @@
 
 mod durability;
 mod event_loop;
+mod from_config;
 mod sockets;
 
 pub use durability::StorageOptions;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread::JoinHandle;
 
+use crate::admin::{AdminOptions, HttpServer, MetricsOptions, serve_admin, serve_metrics};
 use crate::core::{Core, CoreOptions};
 use crate::four_letter::HARMLESS;
+use crate::four_letter::ServerInfo;
 use crate::storage::StorageError;
+use crate::tree::Tree;
 use event_loop::EventLoop;
 
 /// A TLS session of a client.
@@ -26,8 +31,8 @@ pub(crate) type TlsSession = ();
 /// Where and how to serve.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Where clients connect; port 0 takes a free one.
-    pub client_address: Option<SocketAddr>,
+    /// Where clients connect: the first of these that can be; port 0 takes a free one.
+    pub client_addresses: Vec<SocketAddr>,
     /// Longest packet in bytes (`jute.maxbuffer`).
     pub max_packet_bytes: usize,
     /// Connections from one address at most; 0: no limit (`maxClientCnxns`).
@@ -38,6 +43,14 @@ pub struct ServerOptions {
     pub commands: Vec<String>,
     /// Where transactions are kept; `None`: nowhere but in memory.
     pub storage: Option<StorageOptions>,
+    /// The admin server, if it runs.
+    pub admin: Option<AdminOptions>,
+    /// The endpoint for Prometheus, if it runs.
+    pub metrics: Option<MetricsOptions>,
+    /// The settings as they are written, for the commands that show them.
+    pub settings: BTreeMap<String, String>,
+    /// The configuration file's text, for the admin server.
+    pub initial_configuration: String,
     /// The core's settings.
     pub core: CoreOptions,
 }
@@ -45,12 +58,16 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         ServerOptions {
-            client_address: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            client_addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             max_packet_bytes: 0xf_ffff,
             max_connections_per_address: 60,
             max_connections: 0,
             commands: HARMLESS.iter().map(|command| (*command).to_owned()).collect(),
             storage: None,
+            admin: None,
+            metrics: None,
+            settings: BTreeMap::new(),
+            initial_configuration: String::new(),
             core: CoreOptions::default(),
         }
     }
@@ -64,6 +81,14 @@ pub enum ServerError {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A configured host name has no address.
+    #[error("cannot find the address of `{host}`: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
         /// The system's reason.
         source: io::Error,
     },
@@ -89,6 +114,8 @@ type Question = Box<dyn FnOnce(&mut Core) + Send>;
 /// What the event loop is told from other threads.
 pub(crate) enum Command {
     Ask(Question),
+    /// Everything is replaced by this tree and these sessions; the answer is the zxid that it has from then on.
+    Restore(Box<Tree>, BTreeMap<i64, i32>, SyncSender<Result<i64, StorageError>>),
     Stop,
 }
 
@@ -110,9 +137,30 @@ impl CoreHandle {
             // Nobody listens any more when the asking thread is gone.
             let _ = answer.send(question(core));
         });
-        self.commands.send(Command::Ask(question)).ok()?;
-        self.waker.wake().ok()?;
+        self.tell(Command::Ask(question))?;
         answered.recv().ok()
+    }
+
+    /// Replaces all znodes and sessions, durably, and returns the zxid that they count as from then on: one above all before, so that no
+    /// client sees time go back. All connections are closed. `None` once the server has stopped.
+    ///
+    /// # Errors
+    /// The new state cannot be written to the disk; nothing has changed then.
+    pub fn restore(&self, tree: Tree, sessions: BTreeMap<i64, i32>) -> Option<Result<i64, StorageError>> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.tell(Command::Restore(Box::new(tree), sessions, answer))?;
+        answered.recv().ok()
+    }
+
+    /// Lets the server stop. [`Keeper::wait`] returns when it has.
+    pub fn stop(&self) {
+        // A loop that is gone already has nothing to be told.
+        let _ = self.tell(Command::Stop);
+    }
+
+    fn tell(&self, command: Command) -> Option<()> {
+        self.commands.send(command).ok()?;
+        self.waker.wake().ok()
     }
 }
 
@@ -120,6 +168,8 @@ impl CoreHandle {
 pub struct Keeper {
     core: CoreHandle,
     client_address: Option<SocketAddr>,
+    admin: Option<HttpServer>,
+    metrics: Option<HttpServer>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
 }
 
@@ -130,19 +180,33 @@ impl Keeper {
     /// An address cannot be listened on, the directories are another server's or damaged, or the system gives no thread.
     pub fn start(options: ServerOptions) -> Result<Keeper, ServerError> {
         let (commands, commands_in) = mpsc::channel();
+        let (admin, metrics) = (options.admin.clone(), options.metrics.clone());
         let event_loop = EventLoop::new(options, commands_in)?;
         let core = CoreHandle { commands, waker: event_loop.waker() };
         let client_address = event_loop.client_address();
+        let info: ServerInfo = event_loop.info().clone();
+        let admin = admin.map(|admin| serve_admin(admin, core.clone(), info)).transpose()?;
+        let metrics = metrics.map(|metrics| serve_metrics(&metrics, core.clone())).transpose()?;
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || event_loop.run())
             .map_err(|source| ServerError::System { doing: "start the server's thread", source })?;
-        Ok(Keeper { core, client_address, thread: Some(thread) })
+        Ok(Keeper { core, client_address, admin, metrics, thread: Some(thread) })
     }
 
     /// Where clients connect.
     pub fn client_address(&self) -> Option<SocketAddr> {
         self.client_address
+    }
+
+    /// Where the admin server listens.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(HttpServer::address)
+    }
+
+    /// Where Prometheus can ask.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(HttpServer::address)
     }
 
     /// A way to the core.
@@ -167,9 +231,7 @@ impl Keeper {
     }
 
     fn stop_and_join(&mut self) -> Result<(), ServerError> {
-        // A loop that is gone already has nothing to be told.
-        let _ = self.core.commands.send(Command::Stop);
-        let _ = self.core.waker.wake();
+        self.core.stop();
         self.join()
     }
 
