@@ -1,6 +1,6 @@
 //! The directories `version-2` below `dataDir` and `dataLogDir`, open for one server at a time.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -108,15 +108,28 @@ fn lock(dir: &Path) -> Result<File> {
         .write(true)
         .open(&path)
         .context("open the lock file", &path)?;
-    match file.try_lock() {
+    lock_file(file, dir, path)
+}
+
+#[cfg(unix)]
+fn lock_file(file: File, dir: &Path, path: PathBuf) -> Result<File> {
+    use rustix::fs::{FlockOperation, flock};
+    use rustix::io::Errno;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::InUse(dir.into())),
-        Err(TryLockError::Error(source)) if source.kind() == std::io::ErrorKind::Unsupported => {
+        Err(Errno::WOULDBLOCK) => Err(StorageError::InUse(dir.into())),
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {
             tracing::warn!(path = %path.display(), "this file system cannot lock files: start one server only");
             Ok(file)
         }
-        Err(TryLockError::Error(source)) => Err(StorageError::Io { action: "lock", path, source }),
+        Err(error) => Err(StorageError::Io { action: "lock", path, source: error.into() }),
     }
+}
+
+// `File::try_lock` came with Rust 1.89.
+#[cfg(not(unix))]
+fn lock_file(file: File, _: &Path, _: PathBuf) -> Result<File> {
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl LogReader {
         })
     }
 
-    /// The next transaction, with the number of bytes that it takes in the log.
+    /// The next transaction; none at the end.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<LoggedTxn>> {
         loop {

@@ -1,6 +1,6 @@
 //! The storage: ZooKeeper's own files, read and written, so that a data directory of Apache ZooKeeper opens here and back.
 //!
-//! The invariant: what [`TxnLog::commit`] has acknowledged is in what [`recover`] returns, whatever happens in between, or `recover`
+//! The invariant: what [`TxnLog::commit`] has acknowledged is in what [`recover()`] returns, whatever happens in between, or `recover`
 //! says which file is damaged, and where. Nothing is taken from a file in silence that was not whole.
 //!
 //! - [`disk`]: the seam to the operating system; [`sim`]: a disk for tests, from which the power can be taken

@@ -14,7 +14,7 @@ use super::compress::Compressor;
 use super::disk::{Disk, DiskFile};
 use super::error::{Context, Result, StorageError};
 use super::names;
-pub use super::snapshot_reader::{Snapshot, SnapshotDigest, read};
+pub use super::snapshot_reader::{Snapshot, SnapshotDigest, read, read_from};
 use crate::acl::write_acls;
 use crate::digest;
 use crate::jute::Write;

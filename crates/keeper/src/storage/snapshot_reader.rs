@@ -153,7 +153,7 @@ fn trailer(input: &mut Input<impl Read>) -> Parsed<(Option<SnapshotDigest>, Opti
     if rest.len() > MAX_TRAILER_BYTES {
         return broken("too much is behind its end");
     }
-    let mut input = Input { stream: &*rest, sum: input.sum.clone(), at: input.at };
+    let mut input = Input { stream: &*rest, sum: input.sum, at: input.at };
     let mut digest = None;
     if !rest.is_empty() && rest.len() != ZXID_TRAILER_BYTES {
         let (zxid, version) = (input.long()?, input.int()?);

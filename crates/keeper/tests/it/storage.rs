@@ -27,8 +27,11 @@ fn options() -> RecoverOptions {
     RecoverOptions { log, ..RecoverOptions::default() }
 }
 
+/// Data and all else of each znode.
+type Contents = BTreeMap<String, (Option<Vec<u8>>, String)>;
+
 /// What a tree holds, for comparing.
-fn contents(tree: &Tree) -> BTreeMap<String, (Option<Vec<u8>>, String)> {
+fn contents(tree: &Tree) -> Contents {
     let nodes = tree.get("/").into_iter().flat_map(|root| root.subtree());
     nodes
         .map(|node| {
@@ -67,7 +70,7 @@ impl Store {
         self.log.append(zxid, &bytes).unwrap();
     }
 
-    /// One of many kinds of transactions, always the same for a number.
+    /// One of many kinds of transactions, always the same for a number. One takes several pages, and is committed with others.
     fn append_some(&mut self) {
         let n = self.tree.last_zxid() + 1;
         let session = 0x100 + n / 10;
@@ -88,7 +91,7 @@ impl Store {
             },
             6 => Txn::Error(-101),
             7 => Txn::Multi(vec![
-                create(&format!("/m{n}"), &vec![7; 3000], false),
+                create(&format!("/m{n}"), &vec![7; if n == 37 { 9000 } else { 300 }], false),
                 create(&format!("/m{n}/x"), b"", false),
             ]),
             8 => Txn::Delete { path: format!("/n{}/child", n - 7).into(), container: false },
@@ -117,7 +120,7 @@ fn create(path: &str, data: &[u8], ephemeral: bool) -> Txn {
 }
 
 /// The tree after so many of the transactions.
-fn reference(upto: i64) -> (BTreeMap<String, (Option<Vec<u8>>, String)>, BTreeMap<i64, i32>) {
+fn reference(upto: i64) -> (Contents, BTreeMap<i64, i32>) {
     let mut store = Store::open(&SimDisk::new()).unwrap();
     for _ in 0..upto {
         store.append_some();
