@@ -2,6 +2,7 @@
 
 mod bench;
 mod config_file;
+mod keeper;
 mod nexmark;
 mod progress;
 mod run;
@@ -38,6 +39,8 @@ enum Command {
     Sql(SqlArgs),
     /// Measure the engine on the Nexmark queries.
     Bench(bench::BenchArgs),
+    /// Run a ZooKeeper-compatible server.
+    Keeper(keeper::KeeperArgs),
 }
 
 /// What `streamkeeper sql` is asked to do.
@@ -79,17 +82,12 @@ pub struct SqlArgs {
 
 fn main() -> ExitCode {
     explain_panics();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMKEEPER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .without_time()
-        .with_target(false)
-        .init();
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    start_logging(matches!(command, Command::Keeper(_)));
+    let outcome = match command {
         Command::Sql(args) => run::sql(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Keeper(args) => keeper::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -102,6 +100,16 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Logs to standard error: of a server what happens and when, else only what goes wrong.
+fn start_logging(server: bool) {
+    let level = if server { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMKEEPER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if server { log.with_ansi(false).init() } else { log.without_time().init() }
 }
 
 /// Rust's default panic message says where in our code; a user is told that it is ours to mend.

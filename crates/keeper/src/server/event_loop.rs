@@ -122,6 +122,10 @@ impl EventLoop {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    pub(super) fn secure_client_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     pub(super) fn info(&self) -> &ServerInfo {
         &self.info
     }

@@ -168,6 +168,7 @@ impl CoreHandle {
 pub struct Keeper {
     core: CoreHandle,
     client_address: Option<SocketAddr>,
+    secure_client_address: Option<SocketAddr>,
     admin: Option<HttpServer>,
     metrics: Option<HttpServer>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
@@ -184,19 +185,29 @@ impl Keeper {
         let event_loop = EventLoop::new(options, commands_in)?;
         let core = CoreHandle { commands, waker: event_loop.waker() };
         let client_address = event_loop.client_address();
+        let secure_client_address = event_loop.secure_client_address();
         let info: ServerInfo = event_loop.info().clone();
-        let admin = admin.map(|admin| serve_admin(admin, core.clone(), info)).transpose()?;
-        let metrics = metrics.map(|metrics| serve_metrics(&metrics, core.clone())).transpose()?;
+        // As with Apache, clients are served even if these cannot be.
+        let told = |result: Result<HttpServer, ServerError>| {
+            result.inspect_err(|error| tracing::error!(%error, "an HTTP server does not start")).ok()
+        };
+        let admin = admin.and_then(|admin| told(serve_admin(admin, core.clone(), info)));
+        let metrics = metrics.and_then(|metrics| told(serve_metrics(&metrics, core.clone())));
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || event_loop.run())
             .map_err(|source| ServerError::System { doing: "start the server's thread", source })?;
-        Ok(Keeper { core, client_address, admin, metrics, thread: Some(thread) })
+        Ok(Keeper { core, client_address, secure_client_address, admin, metrics, thread: Some(thread) })
     }
 
     /// Where clients connect.
     pub fn client_address(&self) -> Option<SocketAddr> {
         self.client_address
+    }
+
+    /// Where clients connect over TLS.
+    pub fn secure_client_address(&self) -> Option<SocketAddr> {
+        self.secure_client_address
     }
 
     /// Where the admin server listens.
