@@ -1,6 +1,6 @@
 //! Lines for the interactive shell, read by a thread so that notifications can be shown meanwhile.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,10 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{Editor, ExternalPrinter, Helper};
+use rustyline::{Editor, Helper};
 
 use super::commands::COMMANDS;
 use super::link::Link;
-
-type Printer = Box<dyn ExternalPrinter + Send>;
 
 /// What the thread is asked for.
 enum Ask {
@@ -31,8 +29,8 @@ pub(super) struct Input {
     asks: Sender<Ask>,
     lines: Receiver<Option<String>>,
     is_terminal: bool,
-    /// Shows text above the line that is being edited.
-    printer: Option<Printer>,
+    /// The prompt of the line that is being edited.
+    prompt: Option<String>,
     /// Whether the thread waits for Enter.
     entering: bool,
 }
@@ -44,22 +42,21 @@ impl Input {
         let (send, lines) = channel();
         let is_terminal = std::io::stdin().is_terminal();
         let editor = if is_terminal { Editor::new().ok() } else { None };
-        let mut printer: Option<Printer> = None;
         match editor {
             Some(mut editor) => {
                 editor.set_helper(Some(Completion { link }));
-                printer = editor.create_external_printer().ok().map(|printer| Box::new(printer) as Printer);
                 std::thread::spawn(move || edit_lines(editor, &asked, &send));
             }
             None => drop(std::thread::spawn(move || read_lines(&asked, &send))),
         }
-        Input { asks, lines, is_terminal, printer, entering: false }
+        Input { asks, lines, is_terminal, prompt: None, entering: false }
     }
 
     /// Asks for a line.
     pub(super) fn ask(&mut self, prompt: String) {
         // A line that was begun while `watch` waited for Enter is the next.
         if !std::mem::take(&mut self.entering) {
+            self.prompt = self.is_terminal.then(|| prompt.clone());
             // A thread that has ended gives no line: see `line`.
             let _ = self.asks.send(Ask::Line(prompt));
         }
@@ -67,11 +64,13 @@ impl Input {
 
     /// The line asked for, if it comes in time; `Some(None)` at the end of the input.
     pub(super) fn line(&mut self, within: Duration) -> Option<Option<String>> {
-        match self.lines.recv_timeout(within) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(None),
-        }
+        let line = match self.lines.recv_timeout(within) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => None,
+        };
+        self.prompt = None;
+        Some(line)
     }
 
     /// Whether Enter was pressed since this was first asked. Never, if the input is no terminal.
@@ -92,16 +91,24 @@ impl Input {
         }
     }
 
-    /// Shows text, above the line that is being edited if there is one.
-    pub(super) fn print(&mut self, text: String) {
+    /// Shows text; in the place of a line that is being edited, whose prompt then comes again. (rustyline's own way to print meanwhile
+    /// holds back what was pasted until the next key.)
+    pub(super) fn print(&mut self, text: &str) {
         if text.is_empty() {
             return;
         }
-        let shown = self.printer.as_mut().map(|printer| printer.print(text.clone()));
-        if !matches!(shown, Some(Ok(()))) {
-            print!("{text}");
-            let _ = std::io::Write::flush(&mut std::io::stdout());
-        }
+        let shown = match &self.prompt {
+            Some(prompt) => format!("\r\x1b[K{}{prompt}", text.replace('\n', "\r\n")),
+            None => text.to_owned(),
+        };
+        let mut out = std::io::stdout();
+        // A terminal that has gone ends the input as well.
+        let _ = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Whether there is somebody to press a key.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 }
 

@@ -66,6 +66,8 @@ struct Context<'a> {
     err: &'a mut dyn Write,
     /// Ends `watch`: asked between events.
     ended: &'a mut dyn FnMut() -> bool,
+    /// Whether the Enter key ends it.
+    by_key: bool,
 }
 
 /// The shell.
@@ -150,7 +152,7 @@ impl Shell {
                 }
                 let shown = self.notifications(Duration::from_millis(40));
                 if !shown.is_empty() {
-                    input.print(shown);
+                    input.print(&shown);
                 }
             };
             let Some(line) = line else { break };
@@ -160,7 +162,7 @@ impl Shell {
             }
             let outcome = self.execute_line(line, &mut input);
             let shown = self.notifications(Duration::ZERO);
-            input.print(shown);
+            input.print(&shown);
             match outcome {
                 Outcome::Done => succeeded = true,
                 Outcome::Failed => succeeded = false,
@@ -236,9 +238,10 @@ impl Shell {
     ) -> Result<(), Problem> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         let mut input = input;
+        let by_key = input.as_ref().is_some_and(|input| input.is_terminal());
         let mut ended = || input.as_mut().is_some_and(|input| input.enter_was_pressed());
         let mut context =
-            Context { link: &mut link, out: &mut self.out, err: &mut self.err, ended: &mut ended };
+            Context { link: &mut link, out: &mut self.out, err: &mut self.err, ended: &mut ended, by_key };
         let result = run(&mut context, arguments);
         if let Err(problem) = &result {
             link.note(problem);

@@ -69,6 +69,9 @@ pub(super) fn remove_watches(context: &mut Context, arguments: &Arguments) -> Re
 pub(super) fn watch(context: &mut Context, arguments: &Arguments) -> Result<(), Problem> {
     let path = arguments.path()?;
     set(context, path, AddWatchMode::PersistentRecursive)?;
+    if context.by_key {
+        writeln!(context.err, "following {path}; Enter ends it")?;
+    }
     while !(context.ended)() {
         for notification in context.link.notifications(Duration::from_millis(100)) {
             let event = format::event(notification.event_type());
@@ -84,7 +87,11 @@ pub(super) fn watch(context: &mut Context, arguments: &Arguments) -> Result<(), 
             Err(_) => std::thread::sleep(Duration::from_millis(500)),
         }
     }
-    context.link.client()?.remove_watches(path, WatcherType::PersistentRecursive)?;
+    let client = context.link.client()?;
+    // Before 3.9 a server knows persistent watches only to set them: there all watches of the path go.
+    if client.remove_watches(path, WatcherType::PersistentRecursive).is_err() {
+        client.remove_watches(path, WatcherType::Any)?;
+    }
     context.link.watches.persistent_recursive.retain(|watched| watched != path);
     Ok(())
 }
