@@ -108,9 +108,9 @@ struct Row {
 /// Measures, and writes a table to `out`.
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
     std::fs::create_dir_all(&options.data)?;
-    let mut servers = vec![start(&options.server, options.port, options, "first", out)?];
+    let mut servers = vec![start(&options.server, options.port, options, "server-a", out)?];
     if let Some(against) = &options.against {
-        servers.push(start(against, options.port + 1, options, "second", out)?);
+        servers.push(start(against, options.port + 1, options, "server-b", out)?);
     }
     let versions: Vec<&str> = servers.iter().map(|(server, _)| server.version.as_str()).collect();
     report::heading(out, &machine::describe(&options.data)?, &versions, options)?;
@@ -144,7 +144,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<()> {
         for (index, command) in
             [Some(&options.server), options.against.as_ref()].into_iter().flatten().enumerate()
         {
-            let name = ["first", "second"][index];
+            let name = ["server-a", "server-b"][index];
             let server = Server::start(command, options.port + index as u16, &options.data.join(name))?;
             let cpu = server.cpu();
             let elapsed = cases::fill(&server.address, znodes)?;
