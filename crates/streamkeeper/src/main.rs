@@ -1,12 +1,14 @@
 //! The `streamkeeper` command.
 
 mod bench;
+mod bench_keeper;
 mod config_file;
 mod keeper;
 mod nexmark;
 mod progress;
 mod run;
 mod usage;
+mod zk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,8 +39,10 @@ struct Cli {
 enum Command {
     /// Run SQL statements; each INSERT or statement set is a job, and runs to its end.
     Sql(SqlArgs),
-    /// Measure the engine on the Nexmark queries.
-    Bench(bench::BenchArgs),
+    /// Measure the engine on the Nexmark queries, or the keeper beside another ZooKeeper server.
+    Bench(BenchChoice),
+    /// A shell for ZooKeeper servers, with zkCli's commands.
+    Zk(zk::ZkArgs),
     /// Run a ZooKeeper-compatible server.
     Keeper(keeper::KeeperArgs),
 }
@@ -80,13 +84,36 @@ pub struct SqlArgs {
     report: Option<PathBuf>,
 }
 
+/// What `streamkeeper bench` is asked to do: Nexmark, if nothing else.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+struct BenchChoice {
+    #[command(subcommand)]
+    what: Option<BenchCommand>,
+    #[command(flatten)]
+    nexmark: bench::BenchArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum BenchCommand {
+    /// Measure the engine on the Nexmark queries.
+    Nexmark(bench::BenchArgs),
+    /// Measure the keeper, and another ZooKeeper server beside it.
+    Keeper(bench_keeper::KeeperBenchArgs),
+}
+
 fn main() -> ExitCode {
     explain_panics();
     let command = Cli::parse().command;
     start_logging(matches!(command, Command::Keeper(_)));
     let outcome = match command {
         Command::Sql(args) => run::sql(&args),
-        Command::Bench(args) => bench::run(&args),
+        Command::Bench(args) => match args.what {
+            None => bench::run(&args.nexmark),
+            Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),
+            Some(BenchCommand::Keeper(keeper)) => bench_keeper::run(&keeper),
+        },
+        Command::Zk(args) => return zk::run(&args),
         Command::Keeper(args) => keeper::run(&args),
     };
     match outcome {
