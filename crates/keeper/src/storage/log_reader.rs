@@ -30,6 +30,8 @@ pub struct LogReader {
     /// The newest that was read.
     last_zxid: i64,
     torn: Vec<TornTail>,
+    /// The last file that has entries.
+    last_file: Option<PathBuf>,
     /// How many of them the next transaction must show to be no loss.
     unproven: usize,
     gaps: usize,
@@ -66,9 +68,9 @@ enum Step {
     Broken(String),
 }
 
-/// Whether `next` is the number that a server gives out after `last`: the following one, or one of a later epoch.
+/// Whether `next` is the number that a server gives out after `last`: the following one, or the first of a later epoch.
 pub(super) fn follows(last: i64, next: i64) -> bool {
-    next == last.wrapping_add(1) || next >> 32 > last >> 32
+    next == last.wrapping_add(1) || next >> 32 > last >> 32 && next & 0xffff_ffff == 1
 }
 
 impl std::fmt::Debug for LogReader {
@@ -91,6 +93,7 @@ impl LogReader {
             after: zxid,
             last_zxid: i64::MIN,
             torn: Vec::new(),
+            last_file: None,
             unproven: 0,
             gaps: 0,
         })
@@ -127,7 +130,9 @@ impl LogReader {
         self.gaps
     }
 
-    /// Cuts the dropped tails off, durably. Must come before anything is written to the directory.
+    /// Cuts the dropped tails off, and makes durable what was read: a server that was killed between write and sync has left entries
+    /// that only the system's memory holds, and that nobody may see before a power loss cannot take them back. Must come before
+    /// anything is written to the directory.
     pub fn repair(&self) -> Result<()> {
         for TornTail { path, good_end, offset, what } in &self.torn {
             tracing::warn!(
@@ -136,7 +141,10 @@ impl LogReader {
             );
             log::cut(&*self.disk, path.parent().unwrap_or(Path::new(".")), path, *good_end)?;
         }
-        Ok(())
+        match &self.last_file {
+            Some(path) => make_durable(&*self.disk, path),
+            None => Ok(()),
+        }
     }
 
     fn open_file(&mut self, path: PathBuf) -> Result<()> {
@@ -145,8 +153,8 @@ impl LogReader {
         let mut reader = BufReader::with_capacity(128 << 10, stream);
         let mut header = [0; HEADER_BYTES as usize];
         let got = read_up_to(&mut reader, &mut header).context("read the transaction log", &path)?;
-        // A file's length may have become durable before its first bytes.
-        if got < header.len() || header == [0; HEADER_BYTES as usize] {
+        // A file's length may have become durable before its first bytes, or before some of them.
+        if got < header.len() || is_begun(&header) {
             self.file = Some(LogFile { path, reader, length, at: 0, entries: 0 });
             return self.end(Some("it has no header".into()));
         }
@@ -174,7 +182,8 @@ impl LogReader {
             let last = self.last_zxid;
             return Err(damaged(format!("transaction 0x{zxid:x} comes after 0x{last:x}")));
         }
-        let last = if first { self.after } else { self.last_zxid };
+        // A snapshot that came from a leader may hold more than the logs before it.
+        let last = self.last_zxid.max(self.after);
         let continues = zxid <= last || follows(last, zxid);
         if self.unproven > 0 {
             if let (false, Some(torn)) = (continues, self.torn.last()) {
@@ -202,6 +211,9 @@ impl LogReader {
     fn end(&mut self, broken: Option<String>) -> Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let LogFile { path, length, at, entries, .. } = file;
+        if entries > 0 {
+            self.last_file = Some(path.clone());
+        }
         let tail = log_tail::inspect(&*self.disk, &path, at, length, self.last_zxid)
             .context("read the transaction log", &path)?;
         let what = match (tail, broken) {
@@ -255,6 +267,21 @@ impl LogFile {
         }
         Ok(Step::Entry(bytes))
     }
+}
+
+/// Whether a part of the header is there, and zeros behind it.
+fn is_begun(header: &[u8; HEADER_BYTES as usize]) -> bool {
+    let whole = [MAGIC.as_slice(), &VERSION.to_be_bytes()].concat();
+    let written = header.iter().zip(&whole).take_while(|(found, wanted)| found == wanted).count();
+    written < whole.len() && header[written..].iter().all(|byte| *byte == 0)
+}
+
+/// Makes a file durable that another process may have written, and its name.
+pub(super) fn make_durable(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let mut file = disk.modify(path).context("open for a sync", path)?;
+    file.sync_data().context("sync", path)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    disk.sync_dir(dir).context("sync the directory", dir)
 }
 
 /// The checksum of a transaction's bytes.

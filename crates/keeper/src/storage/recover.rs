@@ -8,7 +8,7 @@ use super::dirs::DataDirs;
 use super::disk::Disk;
 use super::error::{Result, StorageError};
 use super::log::{LogOptions, TxnLog};
-use super::log_reader::{LogReader, follows};
+use super::log_reader::{LogReader, follows, make_durable};
 use super::names;
 use super::snapshot::{self, Compression, Snapshot, SnapshotDigest};
 use crate::digest;
@@ -145,7 +145,12 @@ fn replay(disk: Arc<dyn Disk>, dirs: &DataDirs, options: &RecoverOptions, begin:
     let mut replayed = 0;
     let mut complete = true;
     while let Some(LoggedTxn { header, txn, digest: logged }) = reader.next()? {
-        complete &= follows(tree.last_zxid(), header.zxid);
+        let last = tree.last_zxid();
+        complete &= match &newer_damaged {
+            // A later epoch may have begun after transactions that only the damaged snapshot holds, got from a leader.
+            Some((_, zxid)) if last < *zxid => header.zxid == last + 1,
+            _ => follows(last, header.zxid),
+        };
         match txn {
             Txn::CreateSession { timeout_ms } => drop(sessions.insert(header.client_id, timeout_ms)),
             Txn::CloseSession { .. } => drop(sessions.remove(&header.client_id)),
@@ -173,6 +178,10 @@ fn replay(disk: Arc<dyn Disk>, dirs: &DataDirs, options: &RecoverOptions, begin:
         tracing::error!(older = %older.display(), "a damaged snapshot was replaced by an older one and the logs since");
     }
     reader.repair()?;
+    // Apache ZooKeeper does not sync its snapshots, and both may die before the name is durable.
+    if let Some(path) = &path {
+        make_durable(&*disk, path)?;
+    }
     let log = TxnLog::new(disk, &dirs.logs, tree.last_zxid(), options.log.clone());
     Ok(Recovered { tree, sessions, log, replayed, snapshot: path, digest_mismatches: check.mismatches })
 }
@@ -184,12 +193,21 @@ struct DigestCheck {
     snapshot: Option<SnapshotDigest>,
     /// Nothing is known of how fuzzy the snapshot is.
     fuzzy: bool,
+    /// The snapshot's digest differs: the transaction, what was found and what was written. ZooKeeper may write a part of the next
+    /// transaction into a snapshot and the digest from before it; then the digest in the log is right after that transaction.
+    doubt: Option<(i64, i64, i64)>,
     mismatches: usize,
 }
 
 impl DigestCheck {
     fn new(enabled: bool, snapshot: Option<SnapshotDigest>, from_nothing: bool) -> Self {
-        DigestCheck { enabled, snapshot, fuzzy: !from_nothing && snapshot.is_none(), mismatches: 0 }
+        DigestCheck {
+            enabled,
+            snapshot,
+            fuzzy: !from_nothing && snapshot.is_none(),
+            doubt: None,
+            mismatches: 0,
+        }
     }
 
     fn snapshot(&mut self, tree: &Tree) {
@@ -199,31 +217,39 @@ impl DigestCheck {
         }
         self.snapshot = None;
         // As of an earlier one than the snapshot, or of 0, it is not the snapshot's.
-        if tree.last_zxid() == zxid && zxid > 0 {
-            self.compare(tree, version, digest);
+        if tree.last_zxid() == zxid && zxid > 0 && self.differs(tree, version, digest) {
+            self.doubt = Some((zxid, tree.digest(), digest));
         }
     }
 
     fn logged(&mut self, tree: &Tree, version: i32, digest: i64) {
-        if self.snapshot.is_none() && !self.fuzzy {
-            self.compare(tree, version, digest);
+        if self.snapshot.is_some() || self.fuzzy || version != digest::VERSION {
+            return;
+        }
+        let doubt = self.doubt.take();
+        if self.differs(tree, version, digest) {
+            let (zxid, found, written) = doubt.unwrap_or((tree.last_zxid(), tree.digest(), digest));
+            self.mismatch(zxid, found, written);
         }
     }
 
-    fn compare(&mut self, tree: &Tree, version: i32, digest: i64) {
-        if !self.enabled || version != digest::VERSION || tree.digest() == digest {
-            return;
-        }
+    fn differs(&self, tree: &Tree, version: i32, digest: i64) -> bool {
+        self.enabled && version == digest::VERSION && tree.digest() != digest
+    }
+
+    fn mismatch(&mut self, zxid: i64, found: i64, written: i64) {
         self.mismatches += 1;
         if self.mismatches == 1 {
-            let (zxid, found) = (tree.last_zxid(), tree.digest());
             tracing::error!(
-                "the first digest that differs is that of transaction 0x{zxid:x}: {digest} was logged, {found} was found"
+                "the first digest that differs is that of transaction 0x{zxid:x}: {written} was logged, {found} was found"
             );
         }
     }
 
-    fn end(&self, tree: &Tree) {
+    fn end(&mut self, tree: &Tree) {
+        if let Some((zxid, found, written)) = self.doubt.take() {
+            self.mismatch(zxid, found, written);
+        }
         if let Some(SnapshotDigest { zxid, .. }) = self.snapshot {
             let last = tree.last_zxid();
             tracing::warn!(
