@@ -3,7 +3,7 @@
 //! A key may be written with or without `zookeeper.` before it. Keys that have no effect here, and keys that nobody knows, give a
 //! [`Warning`]; a value that makes no sense is a [`ConfigError`], with its file and line.
 //!
-//! Parts: [`properties`] (the file's syntax), `settings` (values by key), `read` (keys to types), `known` (keys without effect),
+//! Parts: [`properties`] (the file's syntax), `settings` (values by key), `read` and `security` (keys to types), `known` (keys without effect),
 //! [`jaas`] (users of SASL), `listen` (addresses).
 
 pub mod jaas;
@@ -11,11 +11,13 @@ mod known;
 mod listen;
 pub mod properties;
 mod read;
+mod security;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use listen::{Listen, Server};
+pub use security::{ClientAuth, Security, Store, StoreKind, TlsSettings};
 pub use settings::Origin;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::access::Access;
-use crate::authentication::{Authentication, DigestAlgorithm, SaslSettings};
+use crate::authentication::{Authentication, SaslSettings};
 use crate::core::{CoreOptions, PrepOptions};
 pub use crate::storage::Compression;
 
@@ -51,19 +53,8 @@ pub enum ConfigError {
         line: usize,
     },
     /// A value that makes no sense.
-    #[error("{origin}: {key}={value}: {problem}; allowed: {allowed}")]
-    Value {
-        /// Where it stands.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// The value.
-        value: String,
-        /// What is wrong with it.
-        problem: String,
-        /// What would be right.
-        allowed: String,
-    },
+    #[error(transparent)]
+    Value(Box<WrongValue>),
     /// Something that must be set is not.
     #[error("{key} is not set: {need}")]
     Missing {
@@ -85,6 +76,22 @@ pub enum ConfigError {
         /// What is wrong there.
         problem: String,
     },
+}
+
+/// A value that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}: {key}={value}: {problem}; allowed: {allowed}")]
+pub struct WrongValue {
+    /// Where it stands.
+    pub origin: Origin,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would be right.
+    pub allowed: String,
 }
 
 /// The outcome of reading a configuration.
@@ -343,89 +350,6 @@ pub struct Metrics {
     pub https: Option<Listen>,
     /// Whether figures of the process are shown as well (`metricsProvider.exportJvmInfo`).
     pub process_info: bool,
-}
-
-/// Who may do what, and how clients prove who they are.
-#[derive(Debug, Clone)]
-pub struct Security {
-    /// Nothing is checked (`skipACL`).
-    pub skip_acl: bool,
-    /// `DigestAuthenticationProvider.superDigest`.
-    pub super_digest: Option<String>,
-    /// `DigestAuthenticationProvider.enabled`.
-    pub digest: bool,
-    /// `DigestAuthenticationProvider.digestAlg`.
-    pub digest_algorithm: DigestAlgorithm,
-    /// `X509AuthenticationProvider.superUser`.
-    pub x509_super_user: Option<String>,
-    /// Whether lists of permissions may name certificates: with TLS, or `authProvider.x509`.
-    pub x509: bool,
-    /// Whether lists of permissions may name SASL's users: with users, or `authProvider.…=…SASLAuthenticationProvider`.
-    pub sasl_acls: bool,
-    /// The users of SASL DIGEST-MD5; `None`: it is off.
-    pub sasl_users: Option<BTreeMap<String, Secret>>,
-    /// `superUser`, `superUser.…`.
-    pub sasl_super_users: Vec<String>,
-    /// What every SASL user may do (`letAnySaslUserDoX`).
-    pub any_sasl_user: Option<String>,
-    /// `allowSaslFailedClients`.
-    pub allow_sasl_failed_clients: bool,
-    /// `enforce.auth.schemes` when `enforce.auth.enabled`, or `sasl` when `sessionRequireClientSASLAuth`; empty: nobody must.
-    pub enforced_schemes: Vec<String>,
-    /// `ensembleAuthName`.
-    pub ensemble_names: Option<Vec<String>>,
-}
-
-/// Keys and certificates.
-#[derive(Debug, Clone)]
-pub struct TlsSettings {
-    /// The server's key and certificates (`ssl.keyStore.*`).
-    pub key_store: Option<Store>,
-    /// The certificates by which clients' are judged (`ssl.trustStore.*`).
-    pub trust_store: Option<Store>,
-    /// `ssl.ciphersuites`; empty: all that are safe.
-    pub cipher_suites: Vec<String>,
-    /// `ssl.enabledProtocols`; empty: TLS 1.2 and 1.3.
-    pub protocols: Vec<String>,
-    /// `ssl.clientAuth`.
-    pub client_auth: ClientAuth,
-    /// How long port unification waits for a connection's first bytes (`ssl.handshakeDetectionTimeoutMillis`).
-    pub detection_timeout: Duration,
-    /// Whether changed files are read again (`client.certReload`).
-    pub reload: bool,
-}
-
-/// A file of keys or certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
-    /// `ssl.….location`.
-    pub location: PathBuf,
-    /// `ssl.….type`; `None`: told from its bytes.
-    pub kind: Option<StoreKind>,
-    /// `ssl.….password`.
-    pub password: Option<Secret>,
-    /// `ssl.….passwordPath`, which wins over the password.
-    pub password_path: Option<PathBuf>,
-}
-
-/// The format of a file of keys or certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum StoreKind {
-    Pem,
-    Jks,
-    Pkcs12,
-}
-
-/// Whether clients show a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// They are not asked.
-    None,
-    /// They may.
-    Want,
-    /// They must.
-    Need,
 }
 
 impl Config {

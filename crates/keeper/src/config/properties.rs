@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn entries_are_read_as_java_reads_them() {
-        let cases: &[(&str, &[(&str, &str, usize)])] = &[
+        type Wanted<'a> = &'a [(&'a str, &'a str, usize)];
+        let cases: &[(&str, Wanted)] = &[
             ("dataDir=/var/zk\nclientPort = 2181\n", &[("dataDir", "/var/zk", 1), ("clientPort", "2181", 2)]),
             ("# no\n! no\n\n \t# no\n a:b", &[("a", "b", 5)]),
             ("key value with blanks", &[("key", "value with blanks", 1)]),

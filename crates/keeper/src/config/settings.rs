@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::properties;
-use super::{ConfigError, Result, Warning};
+use super::{ConfigError, Result, Warning, WrongValue};
 
 /// Where a setting stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +38,13 @@ pub(super) struct Setting {
 impl Setting {
     /// The error that this value makes no sense.
     pub(super) fn wrong(&self, problem: &str, allowed: impl Into<String>) -> ConfigError {
-        ConfigError::Value {
+        ConfigError::Value(Box::new(WrongValue {
             origin: self.origin.clone(),
             key: self.key.clone(),
             value: self.value.clone(),
             problem: problem.to_owned(),
             allowed: allowed.into(),
-        }
+        }))
     }
 
     fn int(&self, allowed: RangeInclusive<i64>) -> Result<i64> {

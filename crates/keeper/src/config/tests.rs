@@ -1,4 +1,5 @@
 use super::*;
+use crate::authentication::DigestAlgorithm;
 
 const BASE: [(&str, &str); 2] = [("dataDir", "/nowhere/zk"), ("clientPort", "2181")];
 
