@@ -24,6 +24,7 @@ pub mod session;
 pub mod shell;
 pub mod storage;
 mod time;
+pub mod tls;
 pub mod tree;
 pub mod txn;
 pub mod watch;
