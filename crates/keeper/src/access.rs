@@ -84,9 +84,10 @@ impl Access {
     }
 }
 
-/// The name that `whoAmI` and the audit log show: without a password's hash.
+/// The name that `whoAmI` and the audit log show: without a password's hash. `super` is a power, not a name.
 pub fn user_of(id: &Id) -> &str {
     match &*id.scheme {
+        "super" => "",
         "digest" => id.id.split(':').next().unwrap_or_default(),
         _ => &id.id,
     }
