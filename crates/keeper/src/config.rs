@@ -300,12 +300,12 @@ pub enum FourLetterWords {
 impl FourLetterWords {
     /// All that Apache ZooKeeper knows.
     pub const KNOWN: &[&str] = &[
-        "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "lead", "mntr", "ruok",
-        "srst", "srvr", "stat", "stmk", "wchc", "wchp", "wchs",
+        "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst",
+        "srvr", "stat", "stmk", "wchc", "wchp", "wchs",
     ];
     /// Those that change nothing, and do not list all sessions, watches or connections in detail. Apache's default is `srvr` alone.
     pub const HARMLESS: &[&str] =
-        &["conf", "dirs", "envi", "hash", "isro", "lead", "mntr", "ruok", "srvr", "stat", "wchs"];
+        &["conf", "dirs", "envi", "hash", "isro", "mntr", "ruok", "srvr", "stat", "wchs"];
 
     /// Whether a word is answered.
     pub fn allows(&self, word: &str) -> bool {
