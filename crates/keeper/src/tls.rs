@@ -1,24 +1,35 @@
 //! TLS for clients: the server's keys and certificates, and whom clients' certificates name.
 //!
-//! Files are PEM. There is no small crate that reads JKS and PKCS12; such files are refused with the command that converts them.
+//! Parts: `store` reads keys and certificates from PEM, from Java's key stores (`jks`) and from PKCS #12 (`pkcs12`), with the encryption of
+//! the latter (`pbe`); `ec` completes keys; `der` is the encoding of all of them.
+
+mod der;
+mod ec;
+mod jks;
+mod pbe;
+mod pkcs12;
+mod store;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CipherSuite, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion,
+    CertificateError, CipherSuite, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
 
 use crate::acl::Id;
-use crate::config::{ClientAuth, Store, StoreKind, TlsSettings};
+use crate::config::{ClientAuth, TlsSettings};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -32,18 +43,6 @@ pub enum TlsError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
-    },
-    /// A file is of a format that has to be converted.
-    #[error("{what} {} is {format}, which this server does not read; convert it to PEM: {command}", path.display())]
-    Format {
-        /// What the file is.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        format: &'static str,
-        /// How to convert it.
-        command: String,
     },
     /// A file lacks what it should hold, or holds what cannot be read.
     #[error("{what} {}: {problem}", path.display())]
@@ -79,9 +78,7 @@ pub fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsErr
         ClientAuth::None => builder.with_no_client_auth(),
         auth => builder.with_client_cert_verifier(Arc::new(trusted_clients(settings, auth, provider)?)),
     };
-    let pem = read(KEY_STORE, store)?;
-    let chain = certificates(KEY_STORE, store, &pem)?;
-    let key = private_key(store, &pem)?;
+    let store::KeyPair { chain, key } = store::key_pair(store)?;
     let config = builder.with_single_cert(chain, key).map_err(|error| TlsError::Content {
         what: KEY_STORE,
         path: store.location.clone(),
@@ -148,70 +145,6 @@ fn java_name(suite: CipherSuite) -> String {
     suite.as_str().unwrap_or_default().replacen("TLS13_", "TLS_", 1)
 }
 
-fn read(what: &'static str, store: &Store) -> Result<Vec<u8>, TlsError> {
-    let path = &store.location;
-    let bytes = std::fs::read(path).map_err(|source| TlsError::Read { what, path: path.clone(), source })?;
-    let kind = store.kind.unwrap_or_else(|| kind_of(&bytes));
-    let keys = if what == TRUST_STORE { "-nokeys" } else { "-nodes" };
-    let openssl = |from: &Path| {
-        format!("openssl pkcs12 -in {} {keys} -out {}", from.display(), path.with_extension("pem").display())
-    };
-    let (format, command) = match kind {
-        StoreKind::Pem => return Ok(bytes),
-        StoreKind::Pkcs12 => ("a PKCS12 file", openssl(path)),
-        StoreKind::Jks => {
-            let between = path.with_extension("p12");
-            let keytool = format!(
-                "keytool -importkeystore -srckeystore {} -destkeystore {} -deststoretype PKCS12",
-                path.display(),
-                between.display()
-            );
-            ("a Java key store", format!("{keytool} && {}", openssl(&between)))
-        }
-    };
-    Err(TlsError::Format { what, path: path.clone(), format, command })
-}
-
-fn kind_of(bytes: &[u8]) -> StoreKind {
-    match bytes {
-        [0xfe, 0xed, 0xfe, 0xed, ..] => StoreKind::Jks,
-        [0x30, ..] => StoreKind::Pkcs12,
-        _ => StoreKind::Pem,
-    }
-}
-
-fn certificates(
-    what: &'static str,
-    store: &Store,
-    pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |problem| TlsError::Content { what, path: store.location.clone(), problem };
-    let certificates: Vec<CertificateDer> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| wrong(format!("a certificate cannot be read: {error}")))?;
-    match certificates.is_empty() {
-        true => Err(wrong("there is no certificate in it (-----BEGIN CERTIFICATE-----)".to_owned())),
-        false => Ok(certificates),
-    }
-}
-
-fn private_key(store: &Store, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let path = store.location.clone();
-    let problem = match PrivateKeyDer::from_pem_slice(pem) {
-        Ok(key) => return Ok(key),
-        Err(_) if pem.windows(10).any(|window| window == b"ENCRYPTED ") => format!(
-            "its private key is encrypted, which this server does not read; protect the file by its permissions and \
-             decrypt the key: openssl pkey -in {} -out key.pem",
-            path.display()
-        ),
-        Err(pem::Error::NoItemsFound) => {
-            "there is no private key in it (-----BEGIN PRIVATE KEY-----)".to_owned()
-        }
-        Err(error) => format!("its private key cannot be read: {error}"),
-    };
-    Err(TlsError::Content { what: KEY_STORE, path, problem })
-}
-
 fn trusted_clients(
     settings: &TlsSettings,
     auth: ClientAuth,
@@ -222,7 +155,7 @@ fn trusted_clients(
             "{TRUST_STORE} is not set: clients' certificates are judged by it; ssl.clientAuth=none asks for none"
         ))
     })?;
-    let certificates = certificates(TRUST_STORE, store, &read(TRUST_STORE, store)?)?;
+    let certificates = store::certificates(store)?;
     let mut roots = RootCertStore::empty();
     for certificate in &certificates {
         roots.add(certificate.clone()).map_err(|error| TlsError::Content {
@@ -263,10 +196,19 @@ impl ClientCertVerifier for TrustedClients {
         intermediates: &[CertificateDer],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if self.themselves.contains(end_entity.as_ref()) {
-            return Ok(ClientCertVerified::assertion());
+        // What is said about a certificate of the trust store that nobody else has signed. Its dates have been checked then.
+        let of_structure = |error: &Error| {
+            matches!(
+                error,
+                Error::InvalidCertificate(CertificateError::Other(_) | CertificateError::UnknownIssuer)
+            )
+        };
+        match self.chains.verify_client_cert(end_entity, intermediates, now) {
+            Err(error) if of_structure(&error) && self.themselves.contains(end_entity.as_ref()) => {
+                Ok(ClientCertVerified::assertion())
+            }
+            result => result,
         }
-        self.chains.verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -291,6 +233,3 @@ impl ClientCertVerifier for TrustedClients {
         self.chains.supported_verify_schemes()
     }
 }
-
-#[cfg(test)]
-mod tests;
