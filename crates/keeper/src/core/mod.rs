@@ -215,10 +215,11 @@ impl Core {
         }
     }
 
-    /// Adds an identity that the shell has verified, such as a certificate's.
-    pub fn add_identity(&mut self, id: ConnectionId, identity: Id) {
+    /// A connection is over TLS, with the identities of the client's certificate, if it has one.
+    pub fn secured(&mut self, id: ConnectionId, identities: Vec<Id>) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.add_id(identity);
+            connection.secure = true;
+            identities.into_iter().for_each(|identity| connection.add_id(identity));
         }
     }
 
@@ -776,8 +777,8 @@ impl Core {
     fn authenticate(&mut self, id: ConnectionId, header: RequestHeader, scheme: &str, auth: &[u8]) {
         match self.options.authentication.authenticate(scheme, auth, self.ids_of(id)) {
             Ok(proved) => {
-                for identity in proved {
-                    self.add_identity(id, identity);
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    proved.into_iter().for_each(|identity| connection.add_id(identity));
                 }
                 self.reply(id, header.xid, 0, 0, &[]);
             }

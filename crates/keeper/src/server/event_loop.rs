@@ -15,7 +15,8 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::durability::{Durability, Outcome};
-use super::sockets::{Item, Socket};
+use super::sockets::{Input, Item, Socket, Transport};
+use super::tls_session::TlsSession;
 use super::{Command, ServerError, ServerOptions};
 use crate::core::{Core, Now, Phase};
 use crate::four_letter::ServerInfo;
@@ -24,7 +25,8 @@ use crate::tree::Tree;
 use crate::watch::ConnectionId;
 
 const LISTENER: Token = Token(0);
-const WAKER: Token = Token(1);
+const SECURE_LISTENER: Token = Token(1);
+const WAKER: Token = Token(2);
 /// Sockets' tokens begin here.
 const FIRST_SOCKET: usize = 16;
 /// Bytes read at once, and how often in a turn.
@@ -42,6 +44,7 @@ pub(super) struct EventLoop {
     poll: Poll,
     waker: Arc<Waker>,
     listener: Option<TcpListener>,
+    secure_listener: Option<TcpListener>,
     commands: Receiver<Command>,
     sockets: Vec<Option<Socket>>,
     free: Vec<usize>,
@@ -55,6 +58,8 @@ pub(super) struct EventLoop {
     info: ServerInfo,
     started: Instant,
     buffer: Box<[u8]>,
+    /// What TLS decrypted.
+    plain: Vec<u8>,
     stopping: bool,
 }
 
@@ -64,10 +69,13 @@ impl EventLoop {
         let poll = Poll::new().map_err(system("create an event queue"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system("create a waker"))?);
         let mut listener = listen(&options.client_addresses)?;
-        if let Some(bound) = &mut listener {
-            poll.registry()
-                .register(bound, LISTENER, Interest::READABLE)
-                .map_err(system("wait for clients"))?;
+        let mut secure_listener = listen(&options.secure_client_addresses)?;
+        for (listener, token) in [(&mut listener, LISTENER), (&mut secure_listener, SECURE_LISTENER)] {
+            if let Some(bound) = listener {
+                poll.registry()
+                    .register(bound, token, Interest::READABLE)
+                    .map_err(system("wait for clients"))?;
+            }
         }
         let port = |listener: &Option<TcpListener>| {
             listener
@@ -84,7 +92,7 @@ impl EventLoop {
         };
         let info = ServerInfo {
             client_port: port(&listener),
-            secure_client_port: -1,
+            secure_client_port: port(&secure_listener),
             data_dir: durability.as_ref().map(|durability| durability.dirs().snapshots.clone()),
             data_log_dir: durability.as_ref().map(|durability| durability.dirs().logs.clone()),
             max_connections_per_address: options.max_connections_per_address,
@@ -98,6 +106,7 @@ impl EventLoop {
             poll,
             waker,
             listener,
+            secure_listener,
             commands,
             sockets: Vec::new(),
             free: Vec::new(),
@@ -110,6 +119,7 @@ impl EventLoop {
             info,
             started,
             buffer: vec![0; READ_BYTES].into(),
+            plain: Vec::new(),
             stopping: false,
         })
     }
@@ -123,7 +133,7 @@ impl EventLoop {
     }
 
     pub(super) fn secure_client_address(&self) -> Option<SocketAddr> {
-        None
+        self.secure_listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     pub(super) fn info(&self) -> &ServerInfo {
@@ -143,7 +153,8 @@ impl EventLoop {
             self.core.set_now(now(self.started));
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept(),
+                    LISTENER => self.accept(false),
+                    SECURE_LISTENER => self.accept(true),
                     WAKER => {
                         self.take_commands();
                         self.take_outcomes()?;
@@ -211,8 +222,8 @@ impl EventLoop {
         Ok(zxid)
     }
 
-    fn accept(&mut self) {
-        while let Some(listener) = &self.listener {
+    fn accept(&mut self, secure: bool) {
+        while let Some(listener) = if secure { &self.secure_listener } else { &self.listener } {
             let (stream, peer) = match listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -223,11 +234,11 @@ impl EventLoop {
                     return;
                 }
             };
-            self.add(stream, peer);
+            self.add(stream, peer, secure);
         }
     }
 
-    fn add(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr) {
+    fn add(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr, secure: bool) {
         let address = peer.ip().to_canonical();
         let from_there = self.per_address.get(&address).copied().unwrap_or(0);
         let over = |limit: usize, count: usize| limit > 0 && count >= limit;
@@ -237,6 +248,14 @@ impl EventLoop {
             tracing::warn!(%address, connections = from_there, "refused a client: too many connections");
             return;
         }
+        let transport = match &self.options.tls {
+            Some(tls) if secure => match TlsSession::new(tls.clone()) {
+                Ok(session) => Transport::Tls(Box::new(session)),
+                Err(error) => return tracing::error!(%error, "cannot begin TLS with a client"),
+            },
+            Some(_) if self.options.port_unification => Transport::Undecided(Vec::new()),
+            _ => Transport::Plain,
+        };
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
         let slot = self.free.pop().unwrap_or(self.sockets.len());
@@ -246,11 +265,11 @@ impl EventLoop {
             self.free.push(slot);
             return;
         }
-        let id = self.core.open(address, peer.port(), false, &[]);
+        let id = self.core.open(address, peer.port(), secure, &[]);
         if slot == self.sockets.len() {
             self.sockets.push(None);
         }
-        self.sockets[slot] = Some(Socket::new(stream, id, false, None));
+        self.sockets[slot] = Some(Socket::new(stream, id, transport));
         self.slots.insert(id, slot);
         *self.per_address.entry(address).or_default() += 1;
     }
@@ -270,23 +289,55 @@ impl EventLoop {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return self.remove(slot),
             };
-            let (core, options, info) = (&mut self.core, &self.options, &self.info);
-            let is_command = |word: &[u8; 4]| crate::four_letter::is_command(word);
-            socket.input().feed(&self.buffer[..length], options.max_packet_bytes, is_command, |item| {
-                match item {
-                    Item::Packet(packet) => core.packet(id, packet),
-                    Item::Oversized(beginning) => core.oversized_packet(id, beginning),
-                    Item::Command(word) => {
-                        crate::four_letter::answer(core, id, &word, &options.commands, info);
-                    }
-                    Item::Garbage => core.close(id),
-                }
-            });
+            if self.take(slot, length).is_err() {
+                return self.remove(slot);
+            }
             if length < self.buffer.len() {
                 return;
             }
         }
         self.again.push(slot);
+    }
+
+    /// Takes `length` bytes that came from a socket into the buffer.
+    fn take(&mut self, slot: usize, length: usize) -> std::io::Result<()> {
+        let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) else { return Ok(()) };
+        let mut bytes = &self.buffer[..length];
+        let held;
+        if let Transport::Undecided(first) = &mut socket.transport {
+            first.extend_from_slice(bytes);
+            let (Some(is_tls), Some(tls)) = (crate::tls::is_tls_client_hello(first), &self.options.tls)
+            else {
+                return Ok(());
+            };
+            held = std::mem::take(first);
+            bytes = &held;
+            socket.transport = match is_tls {
+                true => {
+                    Transport::Tls(Box::new(TlsSession::new(tls.clone()).map_err(std::io::Error::other)?))
+                }
+                false => Transport::Plain,
+            };
+        }
+        let Transport::Tls(session) = &mut socket.transport else {
+            feed(&mut socket.input, bytes, socket.id, &mut self.core, &self.options, &self.info);
+            return Ok(());
+        };
+        self.plain.clear();
+        let decrypted = session.decrypt(bytes, &mut self.plain);
+        if let Some(certificates) = session.new_certificates() {
+            let identities =
+                crate::tls::identities(Some(&certificates), self.options.x509_super_user.as_deref());
+            self.core.secured(socket.id, identities);
+        }
+        // The handshake's own answers, or why it failed.
+        session.send(&mut Vec::new(), &mut socket.stream)?;
+        if let Err(error) = decrypted {
+            tracing::info!(%error, "TLS with a client failed");
+            return Err(error);
+        }
+        feed(&mut socket.input, &self.plain, socket.id, &mut self.core, &self.options, &self.info);
+        Ok(())
     }
 
     /// Hands the core's transactions to the log.
@@ -329,25 +380,28 @@ impl EventLoop {
     fn flush(&mut self, slot: usize) {
         let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) else { return };
         let Some(out) = self.core.output(socket.id) else { return };
-        let mut sent = 0;
-        while sent < out.len() {
-            match socket.stream.write(&out[sent..]) {
-                Ok(length) => sent += length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return self.remove(slot),
+        let all_sent = match &mut socket.transport {
+            Transport::Tls(session) => session.send(out, &mut socket.stream),
+            Transport::Plain | Transport::Undecided(_) => send(out, &mut socket.stream),
+        };
+        match all_sent {
+            Err(_) => self.remove(slot),
+            Ok(false) => {}
+            Ok(true) => {
+                if out.capacity() > KEPT_OUT_BYTES {
+                    *out = Vec::new();
+                }
+                if self
+                    .core
+                    .connection(socket.id)
+                    .is_some_and(|connection| connection.phase == Phase::Closing)
+                {
+                    if let Transport::Tls(session) = &mut socket.transport {
+                        session.say_goodbye(&mut socket.stream);
+                    }
+                    self.remove(slot);
+                }
             }
-        }
-        if sent == out.len() {
-            out.clear();
-            if out.capacity() > KEPT_OUT_BYTES {
-                *out = Vec::new();
-            }
-            if self.core.connection(socket.id).is_some_and(|connection| connection.phase == Phase::Closing) {
-                self.remove(slot);
-            }
-        } else {
-            out.drain(..sent);
         }
     }
 
@@ -367,6 +421,39 @@ impl EventLoop {
         self.slots.remove(&socket.id);
         self.free.push(slot);
     }
+}
+
+/// Cuts what came from a client into packets for the core.
+fn feed(
+    input: &mut Input,
+    bytes: &[u8],
+    id: ConnectionId,
+    core: &mut Core,
+    options: &ServerOptions,
+    info: &ServerInfo,
+) {
+    let is_command = |word: &[u8; 4]| crate::four_letter::is_command(word);
+    input.feed(bytes, options.max_packet_bytes, is_command, |item| match item {
+        Item::Packet(packet) => core.packet(id, packet),
+        Item::Oversized(beginning) => core.oversized_packet(id, beginning),
+        Item::Command(word) => crate::four_letter::answer(core, id, &word, &options.commands, info),
+        Item::Garbage => core.close(id),
+    });
+}
+
+/// Sends from `out`, and takes out of it what was sent. Whether that is all.
+fn send(out: &mut Vec<u8>, stream: &mut mio::net::TcpStream) -> std::io::Result<bool> {
+    let mut sent = 0;
+    while sent < out.len() {
+        match stream.write(&out[sent..]) {
+            Ok(length) => sent += length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    out.drain(..sent);
+    Ok(out.is_empty())
 }
 
 /// Listens on the first of `addresses` that can be; none of them is no error.

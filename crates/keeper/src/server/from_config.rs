@@ -38,8 +38,14 @@ fn options(config: &Config, text: &str) -> Result<ServerOptions, ServerError> {
     let metrics = config.metrics.as_ref().and_then(|metrics| metrics.http.as_ref());
     let metrics = metrics
         .map(|listen| -> Result<_, ServerError> { Ok(MetricsOptions { addresses: resolve(listen)? }) });
+    let tls = config.secure_client.is_some() || config.port_unification;
+    let tls = tls.then(|| crate::tls::server_config(&config.tls)).transpose()?;
     Ok(ServerOptions {
         client_addresses: addresses(&config.client)?,
+        secure_client_addresses: addresses(&config.secure_client)?,
+        tls,
+        port_unification: config.port_unification,
+        x509_super_user: config.security.x509_super_user.clone(),
         max_packet_bytes: config.limits.max_packet_bytes as usize,
         max_connections_per_address: config.limits.max_client_cnxns.unwrap_or(0) as usize,
         max_connections: config.limits.max_cnxns.unwrap_or(0) as usize,

@@ -7,6 +7,7 @@ mod durability;
 mod event_loop;
 mod from_config;
 mod sockets;
+mod tls_session;
 
 pub use durability::StorageOptions;
 
@@ -25,14 +26,19 @@ use crate::storage::StorageError;
 use crate::tree::Tree;
 use event_loop::EventLoop;
 
-/// A TLS session of a client.
-pub(crate) type TlsSession = ();
-
 /// Where and how to serve.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// Where clients connect: the first of these that can be; port 0 takes a free one.
     pub client_addresses: Vec<SocketAddr>,
+    /// Where clients connect over TLS.
+    pub secure_client_addresses: Vec<SocketAddr>,
+    /// Keys and certificates; needed for `secure_client_addresses` and `port_unification`.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Whether `client_addresses` take TLS as well.
+    pub port_unification: bool,
+    /// The subject of the client certificate that is above all permissions.
+    pub x509_super_user: Option<String>,
     /// Longest packet in bytes (`jute.maxbuffer`).
     pub max_packet_bytes: usize,
     /// Connections from one address at most; 0: no limit (`maxClientCnxns`).
@@ -59,6 +65,10 @@ impl Default for ServerOptions {
     fn default() -> Self {
         ServerOptions {
             client_addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            secure_client_addresses: Vec::new(),
+            tls: None,
+            port_unification: false,
+            x509_super_user: None,
             max_packet_bytes: 0xf_ffff,
             max_connections_per_address: 60,
             max_connections: 0,
@@ -92,6 +102,9 @@ pub enum ServerError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Keys or certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     /// What is on the disk cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),

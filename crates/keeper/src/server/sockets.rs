@@ -5,6 +5,7 @@
 
 use mio::net::TcpStream;
 
+use super::tls_session::TlsSession;
 use crate::watch::ConnectionId;
 
 /// Bytes of the header of a request: xid and type.
@@ -15,24 +16,22 @@ const HEADER_BYTES: usize = 8;
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
     pub(super) id: ConnectionId,
-    pub(super) tls: Option<Box<super::TlsSession>>,
-    /// Whether the first bytes decide between TLS and plain text.
-    pub(super) undecided: bool,
-    input: Input,
+    pub(super) transport: Transport,
+    pub(super) input: Input,
+}
+
+/// How bytes go over a socket.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Plain,
+    Tls(Box<TlsSession>),
+    /// The first bytes, which are here, will tell.
+    Undecided(Vec<u8>),
 }
 
 impl Socket {
-    pub(super) fn new(
-        stream: TcpStream,
-        id: ConnectionId,
-        undecided: bool,
-        tls: Option<Box<super::TlsSession>>,
-    ) -> Self {
-        Socket { stream, id, tls, undecided, input: Input::default() }
-    }
-
-    pub(super) fn input(&mut self) -> &mut Input {
-        &mut self.input
+    pub(super) fn new(stream: TcpStream, id: ConnectionId, transport: Transport) -> Self {
+        Socket { stream, id, transport, input: Input::default() }
     }
 }
 

@@ -1,0 +1,68 @@
+//! TLS between a socket and the core: what the client sent is decrypted, what goes to it encrypted, all in memory.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+
+use rustls::{ServerConfig, ServerConnection};
+
+/// A client's TLS session.
+#[derive(Debug)]
+pub(super) struct TlsSession {
+    connection: ServerConnection,
+    /// Whether the client's certificate has been looked at.
+    identified: bool,
+}
+
+impl TlsSession {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(TlsSession { connection: ServerConnection::new(config)?, identified: false })
+    }
+
+    /// Takes what came from the socket, and appends what it says to `plain`.
+    pub(super) fn decrypt(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.connection.read_tls(&mut bytes)?;
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+            match self.connection.reader().read_to_end(plain) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The certificates of the client, once, when the handshake is done. Empty: it has none.
+    pub(super) fn new_certificates(&mut self) -> Option<Vec<rustls::pki_types::CertificateDer<'static>>> {
+        if self.identified || self.connection.is_handshaking() {
+            return None;
+        }
+        self.identified = true;
+        Some(self.connection.peer_certificates().unwrap_or_default().to_vec())
+    }
+
+    /// Sends from `plain`, and takes out of it what was encrypted. Whether all is on its way.
+    pub(super) fn send(&mut self, plain: &mut Vec<u8>, socket: &mut impl Write) -> io::Result<bool> {
+        loop {
+            let taken = self.connection.writer().write(plain)?;
+            plain.drain(..taken);
+            while self.connection.wants_write() {
+                match self.connection.write_tls(socket) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+            if plain.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Tells the client that nothing more follows.
+    pub(super) fn say_goodbye(&mut self, socket: &mut impl Write) {
+        self.connection.send_close_notify();
+        // The socket is closed next in any case.
+        let _ = self.connection.write_tls(socket);
+    }
+}
