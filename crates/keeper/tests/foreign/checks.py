@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 
 from server import Server
 
@@ -55,6 +56,7 @@ def main(doc, cfg=None, add_arguments=None):
         add_arguments(parser)
     args = parser.parse_args()
     logging.disable()  # kazoo tells of every connection that we cut
+    warnings.simplefilter("ignore")
     cases = [c for c in CASES if not args.cases or c.__name__ in args.cases]
     with Server(args.target, cfg(args) if callable(cfg) else cfg) as server:
         server.args = args
