@@ -401,7 +401,9 @@ def expiry_by_another_connection(server):
 
 @case
 def reconnects(server):
-    with client(server, timeout=8) as zk, client(server) as other:
+    # kazoo waits longer and longer between its attempts: a slow start would outlast the session.
+    steady = {"max_tries": -1, "delay": 0.1, "backoff": 1, "max_jitter": 0.1}
+    with client(server, timeout=10, connection_retry=steady) as zk, client(server) as other:
         zk.create("/rec", b"1", ephemeral=True)
         id, states, events = zk.client_id[0], [], []
         zk.add_listener(states.append)
