@@ -33,6 +33,17 @@ def pack(shape, *values):
     return out
 
 
+def multi(*ops):
+    """The body of a multi of (opcode, body)."""
+    body = b"".join(pack("i?i", kind, False, -1) + rest for kind, rest in ops)
+    return body + pack("i?i", -1, True, -1)
+
+
+def refused(*codes):
+    """The body of the answer to a multi that failed."""
+    return b"".join(pack("i?ii", -1, False, code, code) for code in codes) + pack("i?i", -1, True, -1)
+
+
 class Reader:
     def __init__(self, data):
         self.data, self.at = data, 0

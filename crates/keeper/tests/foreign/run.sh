@@ -16,7 +16,7 @@ FOREIGN_DIR=$(realpath -m "${FOREIGN_DIR:-$here/../../../../target/foreign}")
 export FOREIGN_DIR
 "$here/setup.sh" || { echo "setup.sh failed" >&2; exit 1; }
 
-[ $# -gt 0 ] || set -- raw kazoo recipes zkcli c admin
+[ $# -gt 0 ] || set -- raw limits kazoo recipes zkcli c admin
 passed=0
 failed=0
 out=$(mktemp)

@@ -10,7 +10,7 @@ from jute import (ADD_WATCH, AUTH, CHECK, CHECK_WATCHES, CLOSE, CLOSED, CREATE, 
                   CREATE_TTL, DELETE, DELETE_CONTAINER, EXISTS, GET_ACL, GET_ALL_CHILDREN_NUMBER,
                   GET_CHILDREN, GET_CHILDREN2, GET_DATA, GET_EPHEMERALS, MULTI, MULTI_READ, OPEN, PING, RECONFIG,
                   REMOVE_WATCHES, SASL, SET_ACL, SET_DATA, SET_WATCHES, SET_WATCHES2, SYNC, WHO_AM_I, Connection, Reply,
-                  pack, unpack)
+                  multi, pack, refused, unpack)
 
 # Error codes.
 OK, MARSHALLING, UNIMPLEMENTED, BAD_ARGUMENTS = 0, -5, -6, -8
@@ -34,16 +34,6 @@ def java_random(seed, size):
         state = (state * 0x5DEECE66D + 0xB) & ((1 << 48) - 1)
         out += struct.pack("<I", state >> 16)
     return out[:size]
-
-
-def refused(*codes):
-    """The body of the answer to a multi that failed."""
-    return b"".join(pack("i?ii", -1, False, code, code) for code in codes) + pack("i?i", -1, True, -1)
-
-
-def multi(*ops):
-    body = b"".join(pack("i?i", kind, False, -1) + rest for kind, rest in ops)
-    return body + pack("i?i", -1, True, -1)
 
 
 @case
