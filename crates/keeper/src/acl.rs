@@ -35,9 +35,10 @@ impl Id {
         Id { scheme: scheme.into(), id: id.into() }
     }
 
-    /// Reads an identity.
+    /// Reads an identity; a null part counts as empty.
     pub fn read(reader: &mut Reader) -> Result<Self> {
-        Ok(Id { scheme: reader.string()?.into(), id: reader.string()?.into() })
+        let scheme = reader.string_or_null()?.unwrap_or_default().into();
+        Ok(Id { scheme, id: reader.string_or_null()?.unwrap_or_default().into() })
     }
 
     /// Writes an identity.

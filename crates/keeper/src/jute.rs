@@ -133,11 +133,13 @@ impl<'a> Reader<'a> {
         self.string_or_null()?.ok_or(JuteError::Null { at })
     }
 
-    /// The number of elements of a vector, or null. Each element takes at least one byte, which bounds the number.
+    /// The number of elements of a vector, or null; a negative number counts as none, as in Java. Each element takes at least one byte,
+    /// which bounds the number.
     pub fn vector(&mut self) -> Result<Option<usize>> {
         let at = self.at;
         match self.int()? {
             -1 => Ok(None),
+            ..-1 => Ok(Some(0)),
             length => match usize::try_from(length) {
                 Ok(count) if count <= self.rest().len() => Ok(Some(count)),
                 _ => Err(JuteError::Length { at, length }),

@@ -540,10 +540,9 @@ impl Core {
     fn request(&mut self, id: ConnectionId, frame: &[u8], received_ms: i64) {
         let mut reader = Reader::new(frame);
         let Ok(header) = RequestHeader::read(&mut reader) else { return self.close(id) };
-        let request = Request::read(header.op, &mut reader);
+        let request = read_request(header, &mut reader);
         match request {
-            // A ping must not wait, nor must a client that proves who it is.
-            Ok(Some(Request::Ping)) => return self.answer_ping(id),
+            // Who proves who it is must not wait, nor must a ping.
             Ok(Some(Request::Auth { scheme, auth })) => return self.authenticate(id, header, &scheme, auth),
             Ok(Some(Request::Sasl { token })) => return self.sasl(id, header, token),
             _ => {}
@@ -553,6 +552,8 @@ impl Core {
             return self.close(id);
         }
         match request {
+            Ok(Some(Request::Ping)) => self.answer_ping(id),
+            Err(_) if matches!(header.op, op::AUTH | op::SASL) => self.close(id),
             Ok(Some(request)) if is_write(&request) => self.write(id, header, &request, received_ms),
             Err(_) if header.op == op::MULTI => {
                 self.write_error(id, header, Code::MarshallingError, received_ms)
@@ -768,7 +769,7 @@ impl Core {
             connection.queued_bytes -= frame.len();
             let mut reader = Reader::new(&frame);
             if let Ok(header) = RequestHeader::read(&mut reader) {
-                let request = Request::read(header.op, &mut reader);
+                let request = read_request(header, &mut reader);
                 self.answer_read(id, header, request, received_ms);
             }
         }
@@ -872,6 +873,14 @@ impl Core {
     }
 }
 
+/// A request's body. A check by itself is no request: it has a meaning within a multi only, as in ZooKeeper 3.9.
+fn read_request<'a>(
+    header: RequestHeader,
+    reader: &mut Reader<'a>,
+) -> crate::jute::Result<Option<Request<'a>>> {
+    if header.op == op::CHECK { Ok(None) } else { Request::read(header.op, reader) }
+}
+
 fn is_write(request: &Request) -> bool {
     matches!(
         request,
@@ -880,7 +889,6 @@ fn is_write(request: &Request) -> bool {
             | Request::DeleteContainer { .. }
             | Request::SetData { .. }
             | Request::SetAcl { .. }
-            | Request::Check { .. }
             | Request::Multi(_)
             | Request::Reconfig
             | Request::CloseSession
@@ -915,8 +923,7 @@ fn write_result(applied: &Applied, op: i32, body: &mut Vec<u8>) {
             body.string(path);
             stat.write(body);
         }
-        // A check by itself answers an empty stat, as Apache does.
-        op::SET_DATA | op::SET_ACL | op::CHECK => stat.write(body),
+        op::SET_DATA | op::SET_ACL => stat.write(body),
         op::MULTI => {
             for part in &applied.parts {
                 let (op, err) = match part.op {

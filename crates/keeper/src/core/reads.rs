@@ -61,10 +61,9 @@ impl Core {
                     let start = body.len();
                     MultiHeader { op: part.op(), done: false, err: 0 }.write(body);
                     let answered = match part {
-                        Request::GetData { path, watch } => self.get_data(id, path, *watch, body),
-                        Request::GetChildren { path, watch, .. } => {
-                            self.get_children(id, path, *watch, false, body)
-                        }
+                        // Its watch flags count for nothing, as in ZooKeeper.
+                        Request::GetData { path, .. } => self.get_data(id, path, false, body),
+                        Request::GetChildren { path, .. } => self.get_children(id, path, false, false, body),
                         _ => Err(Code::MarshallingError),
                     };
                     if let Err(code) = answered {

@@ -11,6 +11,9 @@ use crate::watch::ConnectionId;
 /// Bytes of the header of a request: xid and type.
 const HEADER_BYTES: usize = 8;
 
+/// No packet that a client could mean has this length.
+const ABSURD_BYTES: usize = 1 << 30;
+
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -44,7 +47,7 @@ pub(super) enum Item<'a> {
     Oversized(&'a [u8]),
     /// A four-letter command in place of a first packet.
     Command([u8; 4]),
-    /// A negative length: this is no client of ours.
+    /// A length that is negative or absurd: this is no client of ours.
     Garbage,
 }
 
@@ -102,10 +105,11 @@ impl Input {
                 // `stmk` is followed by its mask; no other command by anything.
                 return bytes.len();
             }
-            let Ok(length) = usize::try_from(i32::from_be_bytes(*prefix)) else {
+            let length = usize::try_from(i32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
+            if length > ABSURD_BYTES {
                 each(Item::Garbage);
                 return bytes.len();
-            };
+            }
             let rest = &bytes[at + 4..];
             if length > limit_bytes {
                 let header = HEADER_BYTES.min(length);
