@@ -162,7 +162,7 @@ impl EventLoop {
                     Token(token) => {
                         let slot = token - FIRST_SOCKET;
                         if event.is_readable() {
-                            self.read(slot);
+                            self.read(slot, event.is_read_closed());
                         }
                         if event.is_writable() {
                             self.flush(slot);
@@ -171,7 +171,7 @@ impl EventLoop {
                 }
             }
             for slot in std::mem::take(&mut self.again) {
-                self.read(slot);
+                self.read(slot, true);
             }
             self.core.tick();
             if let Some(durability) = &mut self.durability {
@@ -274,8 +274,9 @@ impl EventLoop {
         *self.per_address.entry(address).or_default() += 1;
     }
 
-    /// Reads what a socket has, and lets the core work on it.
-    fn read(&mut self, slot: usize) {
+    /// Reads what a socket has, and lets the core work on it. A read that fills less than the buffer took all there was, and spares the one
+    /// that would say so; but where the end of the stream may be next (`to_end`), only that one tells, since no event follows.
+    fn read(&mut self, slot: usize, to_end: bool) {
         for _ in 0..READS_A_TURN {
             let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) else { return };
             let id = socket.id;
@@ -292,7 +293,7 @@ impl EventLoop {
             if self.take(slot, length).is_err() {
                 return self.remove(slot);
             }
-            if length < self.buffer.len() {
+            if length < self.buffer.len() && !to_end {
                 return;
             }
         }
@@ -331,7 +332,7 @@ impl EventLoop {
             self.core.secured(socket.id, identities);
         }
         // The handshake's own answers, or why it failed.
-        session.send(&mut Vec::new(), &mut socket.stream)?;
+        session.flush(&mut socket.stream)?;
         if let Err(error) = decrypted {
             tracing::info!(%error, "TLS with a client failed");
             return Err(error);

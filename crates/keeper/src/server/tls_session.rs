@@ -43,20 +43,28 @@ impl TlsSession {
     /// Sends from `plain`, and takes out of it what was encrypted. Whether all is on its way.
     pub(super) fn send(&mut self, plain: &mut Vec<u8>, socket: &mut impl Write) -> io::Result<bool> {
         loop {
-            let taken = self.connection.writer().write(plain)?;
-            plain.drain(..taken);
-            while self.connection.wants_write() {
-                match self.connection.write_tls(socket) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                    Err(error) => return Err(error),
-                }
+            if !self.flush(socket)? {
+                return Ok(false);
             }
             if plain.is_empty() {
                 return Ok(true);
             }
+            let taken = self.connection.writer().write(plain)?;
+            plain.drain(..taken);
         }
+    }
+
+    /// Sends what is encrypted, alerts included. Whether that is all.
+    pub(super) fn flush(&mut self, socket: &mut impl Write) -> io::Result<bool> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// Tells the client that nothing more follows.

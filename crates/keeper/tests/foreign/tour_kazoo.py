@@ -197,8 +197,8 @@ def acls(server):
         states = []
         zk.add_listener(states.append)
         raises("an unknown scheme", e.AuthFailedError, zk.add_auth, "nobody", "x")
-        check("ends the session for this client", until(lambda: zk.client_state == KeeperState.AUTH_FAILED), True)
-        check("and its listeners hear it", states, [KazooState.LOST])
+        # The server closes next; how fast kazoo is connected again with a new session is between its threads.
+        check("ends the session for this client", until(lambda: states[:1] == [KazooState.LOST]), True)
 
 
 @case
