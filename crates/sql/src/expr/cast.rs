@@ -28,7 +28,7 @@ pub(crate) fn can_cast(from: &TypeKind, to: &TypeKind) -> bool {
         || *from == Null
         || types::is_string(to)
         || (number(from) && number(to))
-        || (types::is_string(from) && (number(to) || stamp(to)))
+        || (types::is_string(from) && (number(to) || stamp(to) || *to == TypeKind::Varbinary(MAX_LENGTH)))
         || (stamp(from) && stamp(to))
         || (matches!(to, Time(_))
             && matches!(from, Char(_) | Varchar(_) | Time(_) | Timestamp(_) | TimestampLtz(_)))
@@ -51,6 +51,9 @@ pub(crate) fn cast_array(
     }
     if types::is_string(&to.kind) {
         return Ok(to_string(array, from, to, ctx));
+    }
+    if to.kind == TypeKind::Varbinary(MAX_LENGTH) {
+        return Ok(arrow_cast(array, &to.to_arrow())?);
     }
     if types::is_string(&from.kind) {
         return from_string(array.as_string(), to, try_cast, ctx);

@@ -63,7 +63,7 @@ fn window_aggregation_takes_over_its_window_function() {
         expect_test::expect![[r#"
             WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start])
             +- Calc(select=[auction, dateTime], where=[(price > 10:BIGINT)])
-               +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, price, dateTime])"#]],
+               +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, price, dateTime])"#]],
     );
 }
 
@@ -72,14 +72,14 @@ fn hop_aggregates_that_are_equal_are_one() {
     check(
         Q5,
         expect_test::expect![[r#"
-        Calc(select=[auction, num, starttime, endtime])
-        +- WindowJoin(leftWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], rightWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], joinType=[InnerJoin], where=[AND((starttime = starttime), (endtime = endtime), (num >= maxn))], select=[auction, num, starttime, endtime, maxn, starttime, endtime])
-           :- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
-           :  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, dateTime])
-           +- WindowAggregate(window=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], select=[MAX(num) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
-              +- Calc(select=[window_start AS starttime, window_end AS endtime, EXPR$0 AS num])
-                 +- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
-                    +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, dateTime])"#]],
+            Calc(select=[auction, num, starttime, endtime])
+            +- WindowJoin(leftWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], rightWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], joinType=[InnerJoin], where=[AND((starttime = starttime), (endtime = endtime), (num >= maxn))], select=[auction, num, starttime, endtime, maxn, starttime, endtime])
+               :- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
+               :  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, dateTime])
+               +- WindowAggregate(window=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], select=[MAX(num) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
+                  +- Calc(select=[window_start AS starttime, window_end AS endtime, EXPR$0 AS num])
+                     +- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
+                        +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, dateTime])"#]],
     );
 }
 
@@ -113,10 +113,10 @@ fn window_join() {
             +- WindowJoin(leftWindow=[TUMBLE(win_start=[window_start], win_end=[window_end], size=[10 s])], rightWindow=[TUMBLE(win_start=[window_start], win_end=[window_end], size=[10 s])], joinType=[InnerJoin], where=[AND((window_start = window_start), (window_end = window_end), (price = maxprice))], select=[auction, price, window_start, window_end, maxprice, window_start, window_end])
                :- Calc(select=[auction, price, window_start, window_end])
                :  +- WindowTableFunction(window=[TUMBLE(time_col=[dateTime], size=[10 s])])
-               :     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, price, dateTime])
+               :     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, price, dateTime])
                +- WindowAggregate(window=[TUMBLE(time_col=[dateTime], size=[10 s])], select=[MAX(price) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
                   +- Calc(select=[dateTime, price])
-                     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[price, dateTime])"#]],
+                     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[price, dateTime])"#]],
     );
 }
 
@@ -129,9 +129,9 @@ fn regular_join_with_filters_below() {
             Calc(select=[name, state, id])
             +- Join(joinType=[InnerJoin], where=[(seller = id)], select=[id, seller, id, name, state])
                :- Calc(select=[id, seller], where=[(category = 10:BIGINT)])
-               :  +- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, seller, category])
+               :  +- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, seller, category])
                +- Calc(select=[id, name, state], where=[(((state = 'or') OR (state = 'id')) OR (state = 'ca'))])
-                  +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, name, state])"#]],
+                  +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, name, state])"#]],
     );
 }
 
@@ -142,9 +142,9 @@ fn interval_join_with_bounds_from_where() {
          INTERVAL '4' HOUR AND p.`dateTime` + INTERVAL '1' MINUTE - INTERVAL '1' SECOND",
         expect_test::expect![[r#"
             Calc(select=[id, name])
-            +- IntervalJoin(joinType=[InnerJoin], windowBounds=[isRowTime=true, leftLowerBound=-14400000, leftUpperBound=59000, leftTimeIndex=1, rightTimeIndex=2], where=[AND((seller = id), (dateTime >= (dateTime - +0 04:00:00.000:INTERVAL DAY TO SECOND(3))), (dateTime <= ((dateTime + +0 00:01:00.000:INTERVAL DAY TO SECOND(3)) - +0 00:00:01.000:INTERVAL DAY TO SECOND(3))))], select=[id, dateTime, seller, id, name, dateTime])
-               :- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, dateTime, seller])
-               +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, name, dateTime])"#]],
+            +- IntervalJoin(joinType=[InnerJoin], windowBounds=[isRowTime=true, leftLowerBound=-14400000, leftUpperBound=59000, leftTimeIndex=1, rightTimeIndex=2], where=[AND((seller = id), (dateTime >= (dateTime - +0 04:00:00.000:INTERVAL SECOND(3))), (dateTime <= ((dateTime + +0 00:01:00.000:INTERVAL SECOND(3)) - +0 00:00:01.000:INTERVAL SECOND(3))))], select=[id, dateTime, seller, id, name, dateTime])
+               :- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, dateTime, seller])
+               +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, name, dateTime])"#]],
     );
 }
 
@@ -161,7 +161,7 @@ fn window_rank_through_projections() {
                +- Calc(select=[bidder, auction, EXPR$0 AS num, window_start AS ws, window_end AS we, window_start])
                   +- WindowAggregate(groupBy=[bidder, auction], window=[TUMBLE(time_col=[dateTime], size=[1 d])], select=[bidder, auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
                      +- Calc(select=[bidder, auction, dateTime])
-                        +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, bidder, dateTime])"#]],
+                        +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, bidder, dateTime])"#]],
     );
 }
 
@@ -194,7 +194,7 @@ fn grouping_and_having_are_found_by_meaning() {
             Calc(select=[(auction + 1:BIGINT) AS EXPR$0, EXPR$0 AS x], where=[(EXPR$0 > 10:BIGINT)])
             +- GroupAggregate(groupBy=[auction], select=[auction, SUM(price) AS EXPR$0])
                +- Calc(select=[auction, price], where=[(auction > 1:BIGINT)])
-                  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, price])"#]],
+                  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, price])"#]],
     );
 }
 
