@@ -376,7 +376,8 @@ fn the_execution_plan_shows_how_rows_are_distributed() {
         GroupAggregate(select=[COUNT(*) AS EXPR$0])
         +- Exchange(distribution=[single])
            +- Calc(select=[])
-              +- TableSourceScan(table=[[default_catalog, default_database, words]], fields=[line])"#]].assert_eq(&execution("SELECT COUNT(*) FROM words"));
+              +- TableSourceScan(table=[[default_catalog, default_database, words]], fields=[line])"#]]
+    .assert_eq(&execution("SELECT COUNT(*) FROM words"));
 }
 
 /// Uids of a job's operators, a line per task.
