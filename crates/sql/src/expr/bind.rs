@@ -229,10 +229,26 @@ impl Binder<'_> {
             BinaryOperator::And => "AND",
             BinaryOperator::Or => "OR",
             BinaryOperator::StringConcat => "||",
+            BinaryOperator::Custom(words) if words == parser::BETWEEN_SYMMETRIC => {
+                return self.between_symmetric(left, right, span);
+            }
+            BinaryOperator::Custom(words) if words == parser::NOT_BETWEEN_SYMMETRIC => {
+                return build("NOT", vec![self.between_symmetric(left, right, span)?], span);
+            }
             BinaryOperator::Overlaps => return self.overlaps(left, right, span),
             other => return Err(SqlError::unsupported(format!("the operator {other}"), span)),
         };
         self.call(name, [left, right], span)
+    }
+
+    /// Between two bounds in any order.
+    fn between_symmetric(&self, value: &Ast, bounds: &Ast, span: Span) -> Result<ScalarExpr, SqlError> {
+        let Ast::BinaryOp { left, op: BinaryOperator::And, right } = bounds else {
+            return Err(SqlError::validation("BETWEEN SYMMETRIC takes two bounds: a AND b", span));
+        };
+        let upward = self.call("BETWEEN", [value, &**left, &**right], span)?;
+        let downward = self.call("BETWEEN", [value, &**right, &**left], span)?;
+        build("OR", vec![upward, downward], span)
     }
 
     /// `(a, b) OVERLAPS (c, d)`: each pair is two ends in any order, or a start and a length.
