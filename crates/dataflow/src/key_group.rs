@@ -103,7 +103,11 @@ mod tests {
         assert_eq!(hash_i64(1001), xxh3_64(&[0xe9, 3, 0, 0, 0, 0, 0, 0]));
         assert_eq!(hash_f64(-0.0), hash_f64(0.0));
         assert_eq!(hash_bytes(b""), 0x2d06_8005_38d3_94c2);
+        assert_eq!(hash_f64(1.5), xxh3_64(&[0, 0, 0, 0, 0, 0, 0xf8, 0x3f]));
+        assert_eq!(hash_i128(-2), xxh3_64(&[[0xfe].as_slice(), &[0xff; 15]].concat()));
         assert_eq!(fold(fold(0, 0), 7), 7);
+        assert_eq!(fold(1, 2), 0x9e37_79b9_7f4a_7c17);
+        assert_eq!(key_group(0x0000_0085_ffff_ffff, 128), 5);
     }
 
     #[test]

@@ -3,20 +3,37 @@
 use std::fmt::Write as _;
 
 use crate::expr::ScalarExpr;
-use crate::operators::spec::{
-    AggregateCall, AggregateFunction, JoinKind, SortKey, WindowKind, WindowProperty,
-};
+use crate::operators::spec::{AggregateCall, JoinKind, SortKey, WindowKind, WindowProperty};
+use crate::physical::distribution::distribution;
 use crate::physical::join::{Strategy, classify};
 use crate::plan::{Column, Node, Plan, Window, WindowSource};
 
-fn write_tree(plan: &Plan, own: &str, below: &str, text: &mut String) {
+/// Writes `plan` and its inputs; with `exchanges`, also how its inputs are distributed.
+fn write_tree(plan: &Plan, exchanges: bool, own: &str, below: &str, text: &mut String) {
     let _ = writeln!(text, "{own}{}", describe(plan));
     let inputs = plan.inputs();
     let last = inputs.len().saturating_sub(1);
+    let keys = if exchanges { distribution(plan) } else { None };
     for (i, input) in inputs.into_iter().enumerate() {
         let (branch, rest) = if i == last { ("+- ", "   ") } else { (":- ", ":  ") };
-        write_tree(input, &format!("{below}{branch}"), &format!("{below}{rest}"), text);
+        let (own, mut below) = (format!("{below}{branch}"), format!("{below}{rest}"));
+        match keys.as_ref().and_then(|keys| keys.get(i)) {
+            Some(keys) => {
+                let _ = writeln!(text, "{own}{}", exchange(&input.schema, keys));
+                let own = format!("{below}+- ");
+                below.push_str("   ");
+                write_tree(input, exchanges, &own, &below, text);
+            }
+            None => write_tree(input, exchanges, &own, &below, text),
+        }
     }
+}
+
+fn exchange(schema: &[Column], keys: &[usize]) -> String {
+    if keys.is_empty() {
+        return "Exchange(distribution=[single])".to_owned();
+    }
+    format!("Exchange(distribution=[hash[{}]])", at(schema, keys))
 }
 
 /// One node, without its inputs.
@@ -181,29 +198,9 @@ fn selects(input: &[Column], keys: &[usize], calls: &[AggregateCall]) -> String 
         let args = if call.args.is_empty() { "*".to_owned() } else { at(input, &call.args) };
         let distinct = if call.distinct { "DISTINCT " } else { "" };
         let filter = call.filter.map_or(String::new(), |f| format!(" FILTER {}", input[f].name));
-        select.push(format!("{}({distinct}{args}){filter} AS {}", function(call.function), call.name));
+        select.push(format!("{}({distinct}{args}){filter} AS {}", call.function.name(), call.name));
     }
     select.join(", ")
-}
-
-fn function(function: AggregateFunction) -> &'static str {
-    match function {
-        AggregateFunction::Count => "COUNT",
-        AggregateFunction::Sum => "SUM",
-        AggregateFunction::Sum0 => "$SUM0",
-        AggregateFunction::Avg => "AVG",
-        AggregateFunction::Min => "MIN",
-        AggregateFunction::Max => "MAX",
-        AggregateFunction::FirstValue => "FIRST_VALUE",
-        AggregateFunction::LastValue => "LAST_VALUE",
-        AggregateFunction::ListAgg => "LISTAGG",
-        AggregateFunction::StddevPop => "STDDEV_POP",
-        AggregateFunction::StddevSamp => "STDDEV_SAMP",
-        AggregateFunction::VarPop => "VAR_POP",
-        AggregateFunction::VarSamp => "VAR_SAMP",
-        AggregateFunction::Collect => "COLLECT",
-        AggregateFunction::SingleValue => "SINGLE_VALUE",
-    }
 }
 
 fn sort(input: &[Column], order: &[SortKey]) -> String {
@@ -227,27 +224,29 @@ fn list<'a>(exprs: impl Iterator<Item = &'a ScalarExpr>) -> String {
 
 /// The text of EXPLAIN for the plans of one job, each with its sink.
 pub(crate) fn explain(plans: &[(Option<std::sync::Arc<crate::plan::Table>>, Plan)]) -> String {
-    let mut ast = String::from("== Abstract Syntax Tree ==\n");
-    let mut optimized = String::new();
+    let mut texts = [String::new(), String::new(), String::new()];
     for (sink, plan) in plans {
         let head = sink
             .as_ref()
             .map(|table| format!("Sink(table=[{}], fields=[{}])\n", table.name(), names(&plan.schema)));
-        for (text, plan) in
-            [(&mut ast, plan.clone()), (&mut optimized, crate::optimizer::optimize(plan.clone()))]
+        let optimized = crate::optimizer::optimize(plan.clone());
+        let [ast, physical, execution] = &mut texts;
+        for (text, plan, exchanges) in
+            [(ast, plan, false), (physical, &optimized, false), (execution, &optimized, true)]
         {
             match &head {
                 Some(head) => {
                     text.push_str(head);
-                    write_tree(&plan, "+- ", "   ", text);
+                    write_tree(plan, exchanges, "+- ", "   ", text);
                 }
-                None => write_tree(&plan, "", "", text),
+                None => write_tree(plan, exchanges, "", "", text),
             }
             text.push('\n');
         }
     }
+    let [ast, physical, execution] = texts;
     format!(
-        "{ast}== Optimized Physical Plan ==\n{optimized}== Optimized Execution Plan ==\n{}",
-        optimized.trim_end()
+        "== Abstract Syntax Tree ==\n{ast}== Optimized Physical Plan ==\n{physical}== Optimized Execution Plan ==\n{}",
+        execution.trim_end()
     )
 }

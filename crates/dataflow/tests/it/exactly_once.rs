@@ -386,6 +386,29 @@ fn a_damaged_checkpoint_is_refused() {
 }
 
 #[test]
+fn nothing_is_committed_while_the_pointer_cannot_be_written() {
+    let directory = tempfile::tempdir().expect("temp dir");
+    let committed = Committed::default();
+    let setup = Setup {
+        parallelism: (1, 2, 2),
+        fuse: u64::MAX,
+        panics: false,
+        pause: Duration::from_micros(200),
+        restart: RestartStrategy::None,
+    };
+    let lineage = new_lineage();
+    // A directory with something in it can be replaced by no file.
+    std::fs::create_dir_all(directory.path().join(&lineage).join("_latest/in-the-way")).expect("writable");
+    let storage = CheckpointStorage::directory(directory.path(), &lineage).expect("writable");
+    let mut config = config(&lineage, RestartStrategy::None);
+    config.checkpointing.tolerable_failures = 10;
+    let error = start(graph(&setup, &committed), config, storage, None).expect("valid").wait();
+    let error = error.expect_err("no checkpoint completes").to_string();
+    assert!(error.contains("_latest"), "{error}");
+    assert!(committed.0.lock().expect("no panic while held").is_empty(), "rows of no checkpoint");
+}
+
+#[test]
 fn list_state_is_dealt_out_evenly_and_completely() {
     use streamkeeper_dataflow::state::StateWriter;
     let mut segments = Vec::new();

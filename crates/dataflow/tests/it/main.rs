@@ -1,2 +1,3 @@
 //! Whole jobs on the runtime.
+mod coordinator;
 mod exactly_once;

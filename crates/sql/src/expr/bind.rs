@@ -12,6 +12,7 @@ use sqlparser::ast::{
     FunctionArgExpr, FunctionArguments, Ident, Spanned, Subscript, TrimWhereField, UnaryOperator,
 };
 use sqlparser::tokenizer::Span;
+use streamkeeper_connectors::schema::TypeKind;
 
 use super::{EvalContext, FunctionError, ScalarExpr, call, cast, literal_null, literal_string};
 use crate::error::SqlError;
@@ -228,9 +229,54 @@ impl Binder<'_> {
             BinaryOperator::And => "AND",
             BinaryOperator::Or => "OR",
             BinaryOperator::StringConcat => "||",
+            BinaryOperator::Custom(words) if words == parser::BETWEEN_SYMMETRIC => {
+                return self.between_symmetric(left, right, span);
+            }
+            BinaryOperator::Custom(words) if words == parser::NOT_BETWEEN_SYMMETRIC => {
+                return build("NOT", vec![self.between_symmetric(left, right, span)?], span);
+            }
+            BinaryOperator::Overlaps => return self.overlaps(left, right, span),
             other => return Err(SqlError::unsupported(format!("the operator {other}"), span)),
         };
         self.call(name, [left, right], span)
+    }
+
+    /// Between two bounds in any order.
+    fn between_symmetric(&self, value: &Ast, bounds: &Ast, span: Span) -> Result<ScalarExpr, SqlError> {
+        let Ast::BinaryOp { left, op: BinaryOperator::And, right } = bounds else {
+            return Err(SqlError::validation("BETWEEN SYMMETRIC takes two bounds: a AND b", span));
+        };
+        let upward = self.call("BETWEEN", [value, &**left, &**right], span)?;
+        let downward = self.call("BETWEEN", [value, &**right, &**left], span)?;
+        build("OR", vec![upward, downward], span)
+    }
+
+    /// `(a, b) OVERLAPS (c, d)`: each pair is two ends in any order, or a start and a length.
+    fn overlaps(&self, left: &Ast, right: &Ast, span: Span) -> Result<ScalarExpr, SqlError> {
+        let ends = |pair: &Ast| -> Result<[ScalarExpr; 2], SqlError> {
+            let Ast::Tuple(pair) = pair else {
+                return Err(SqlError::unsupported("OVERLAPS of other than two pairs", span));
+            };
+            let [start, end] = pair.as_slice() else {
+                return Err(SqlError::validation("OVERLAPS compares pairs: (start, end)", span));
+            };
+            let (start, end) = (self.bind(start)?, self.bind(end)?);
+            let end = match end.data_type().kind {
+                TypeKind::IntervalDayTime | TypeKind::IntervalYearMonth => {
+                    build("+", vec![start.clone(), end], span)?
+                }
+                _ => end,
+            };
+            let in_order = build("<=", vec![start.clone(), end.clone()], span)?;
+            let pick = |a: &ScalarExpr, b: &ScalarExpr| {
+                build("CASE", vec![in_order.clone(), a.clone(), b.clone()], span)
+            };
+            Ok([pick(&start, &end)?, pick(&end, &start)?])
+        };
+        let ([start, end], [other_start, other_end]) = (ends(left)?, ends(right)?);
+        let reaches = build(">=", vec![end, other_start], span)?;
+        let is_reached = build(">=", vec![other_end, start], span)?;
+        build("AND", vec![reaches, is_reached], span)
     }
 
     /// `CASE x WHEN a THEN …` is `CASE WHEN x = a THEN …`.

@@ -8,8 +8,10 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
     Int8Array, Int16Array, Int32Array, Int64Array, StringArray, Time32MillisecondArray, new_null_array,
 };
+use arrow::array::{ListArray, StructArray};
 use arrow::array::{TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray};
-use arrow::compute::cast as arrow_cast;
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{cast as arrow_cast, is_null, nullif};
 use arrow::datatypes::{DataType as ArrowType, Decimal128Type, Float64Type, Int64Type};
 use chrono::{NaiveDate, NaiveDateTime, TimeZone};
 use streamkeeper_connectors::schema::{DataType, MAX_LENGTH, TypeKind, time_unit};
@@ -24,15 +26,29 @@ pub(crate) fn can_cast(from: &TypeKind, to: &TypeKind) -> bool {
     use TypeKind::{Boolean, Char, Date, Null, Time, Timestamp, TimestampLtz, Varchar};
     let stamp = |k: &TypeKind| matches!(k, Date | Timestamp(_) | TimestampLtz(_));
     let number = |k: &TypeKind| types::is_numeric(k) || *k == Boolean;
+    let nested = match (from, to) {
+        (TypeKind::Array(from), TypeKind::Array(to)) => can_cast_element(from, to),
+        (TypeKind::Row(from), TypeKind::Row(to)) => {
+            let mut pairs = from.iter().zip(to);
+            from.len() == to.len() && pairs.all(|(a, b)| can_cast_element(&a.data_type, &b.data_type))
+        }
+        _ => false,
+    };
     from == to
+        || nested
         || *from == Null
         || types::is_string(to)
         || (number(from) && number(to))
-        || (types::is_string(from) && (number(to) || stamp(to)))
+        || (types::is_string(from) && (number(to) || stamp(to) || *to == TypeKind::Varbinary(MAX_LENGTH)))
         || (stamp(from) && stamp(to))
         || (matches!(to, Time(_))
             && matches!(from, Char(_) | Varchar(_) | Time(_) | Timestamp(_) | TimestampLtz(_)))
         || (matches!(from, Time(_)) && matches!(to, Timestamp(_) | TimestampLtz(_)))
+}
+
+/// A NULL has no place in elements that are NOT NULL.
+fn can_cast_element(from: &DataType, to: &DataType) -> bool {
+    (to.nullable || !from.nullable) && can_cast(&from.kind, &to.kind)
 }
 
 /// Casts every value of `array`.
@@ -51,6 +67,37 @@ pub(crate) fn cast_array(
     }
     if types::is_string(&to.kind) {
         return Ok(to_string(array, from, to, ctx));
+    }
+    match (&from.kind, &to.kind) {
+        (TypeKind::Array(from), TypeKind::Array(element)) => {
+            let list = array.as_list::<i32>();
+            let (first, last) = (list.value_offsets()[0] as usize, list.value_offsets()[list.len()] as usize);
+            let values = list.values().slice(first, last - first);
+            let values = cast_array(&values, from, element, try_cast, ctx)?;
+            let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
+            let ArrowType::List(field) = to.to_arrow() else {
+                return Err(EvalError(format!("{to} is not an array")));
+            };
+            return Ok(Arc::new(ListArray::try_new(field, offsets, values, list.nulls().cloned())?));
+        }
+        (TypeKind::Row(from), TypeKind::Row(fields)) => {
+            let row = array.as_struct();
+            let is_null = is_null(row)?;
+            let columns = row.columns().iter().zip(from.iter().zip(fields));
+            // What a NULL row holds is not looked at.
+            let columns = columns.map(|(column, (from, to))| {
+                cast_array(&nullif(column, &is_null)?, &from.data_type, &to.data_type, try_cast, ctx)
+            });
+            let columns = columns.collect::<Result<Vec<_>, _>>()?;
+            let ArrowType::Struct(fields) = to.to_arrow() else {
+                return Err(EvalError(format!("{to} is not a row")));
+            };
+            return Ok(Arc::new(StructArray::try_new(fields, columns, row.nulls().cloned())?));
+        }
+        _ => {}
+    }
+    if to.kind == TypeKind::Varbinary(MAX_LENGTH) {
+        return Ok(arrow_cast(array, &to.to_arrow())?);
     }
     if types::is_string(&from.kind) {
         return from_string(array.as_string(), to, try_cast, ctx);

@@ -202,7 +202,12 @@ pub fn call(name: &str, args: Vec<ScalarExpr>) -> Result<ScalarExpr, FunctionErr
         "CASE" => case(args),
         "IF" => {
             count(3)?;
-            case(args)
+            let mut case = case(args)?;
+            // Unlike CASE's, the condition's NULL counts.
+            if let ScalarExpr::Call { data_type, .. } = &mut case {
+                data_type.nullable = nullable;
+            }
+            Ok(case)
         }
         "NULLIF" => {
             count(2)?;

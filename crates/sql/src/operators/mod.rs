@@ -14,6 +14,7 @@ pub mod harness;
 pub mod join;
 pub(crate) mod keyed_rows;
 pub mod keys;
+mod open_windows;
 pub mod sink_kinds;
 pub mod spec;
 pub mod unnest;

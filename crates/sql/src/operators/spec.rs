@@ -106,6 +106,29 @@ pub enum AggregateFunction {
     SingleValue,
 }
 
+impl AggregateFunction {
+    /// Its SQL name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "COUNT",
+            Self::Sum => "SUM",
+            Self::Sum0 => "$SUM0",
+            Self::Avg => "AVG",
+            Self::Min => "MIN",
+            Self::Max => "MAX",
+            Self::FirstValue => "FIRST_VALUE",
+            Self::LastValue => "LAST_VALUE",
+            Self::ListAgg => "LISTAGG",
+            Self::StddevPop => "STDDEV_POP",
+            Self::StddevSamp => "STDDEV_SAMP",
+            Self::VarPop => "VAR_POP",
+            Self::VarSamp => "VAR_SAMP",
+            Self::Collect => "COLLECT",
+            Self::SingleValue => "SINGLE_VALUE",
+        }
+    }
+}
+
 /// One aggregate of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AggregateCall {

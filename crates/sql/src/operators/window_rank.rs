@@ -1,9 +1,8 @@
 //! Window Top-N: the first rows per window and partition, emitted when the window closes.
 //!
-//! Invariant: of each open window at least the first `rank_end` rows of every partition are held, in their order of
+//! Invariant: of each [open window](super::open_windows) at least the first `rank_end` rows of every partition are held, in their order of
 //! arrival among rows that compare equal; the rest is thrown away whenever the window has doubled.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
@@ -11,18 +10,16 @@ use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use streamkeeper_connectors::schema::to_arrow_schema;
-use streamkeeper_dataflow::batch::Batch;
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::metrics::TaskMetrics;
 use streamkeeper_dataflow::operator::{Operator, OperatorContext, Output};
 use streamkeeper_dataflow::state::SnapshotFn;
-use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
+use streamkeeper_dataflow::time::Timestamp;
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
-use super::join::{
-    EventTime, Snapshot, fingerprint, millis, read_rows, read_watermark, write_rows, write_watermark,
-};
+use super::join::{Snapshot, fingerprint, read_rows, read_watermark, write_rows, write_watermark};
 use super::keys::{GroupTable, key_columns};
+use super::open_windows::OpenWindows;
 use super::spec::WindowRankSpec;
 
 const STATE: &str = "window-rank";
@@ -33,10 +30,8 @@ pub struct WindowRank {
     spec: WindowRankSpec,
     schema: SchemaRef,
     time_zone: Option<String>,
-    event_time: EventTime,
     last_of_equals: bool,
-    windows: BTreeMap<i64, Window>,
-    watermark: Timestamp,
+    windows: OpenWindows<Window>,
     snapshot: Snapshot,
     metrics: Arc<TaskMetrics>,
 }
@@ -57,10 +52,8 @@ impl WindowRank {
             schema: to_arrow_schema(&spec.output),
             spec,
             time_zone: None,
-            event_time: EventTime::default(),
             last_of_equals: false,
-            windows: BTreeMap::new(),
-            watermark: MIN_WATERMARK,
+            windows: OpenWindows::default(),
             snapshot: Snapshot { max_parallelism: 1, key_groups: 0..1 },
             metrics: Arc::default(),
         }
@@ -83,41 +76,18 @@ impl WindowRank {
 
     /// Adds rows to their windows. Rows of closed windows are dropped; the answer is their number.
     fn add(&mut self, batch: RecordBatch) -> OperatorResult<u64> {
-        let ends = millis(batch.column(self.spec.window_end), "window_end")?;
-        let Some(first) = ends.first() else { return Ok(0) };
-        if ends.iter().all(|end| end == first) {
-            return self.add_to(*first, batch);
-        }
-        let mut distinct: Vec<i64> = Vec::new();
-        let targets = ends.iter().map(|end| {
-            let known = distinct.iter().rposition(|d| d == end);
-            known.unwrap_or_else(|| {
-                distinct.push(*end);
-                distinct.len() - 1
-            }) as u32
-        });
-        let targets = targets.collect::<Vec<_>>();
-        let mut late = 0;
-        for (end, part) in distinct.iter().zip(batch.partition(&targets, distinct.len())) {
-            late += part.map_or(Ok(0), |part| self.add_to(*end, part))?;
-        }
-        Ok(late)
-    }
-
-    fn add_to(&mut self, end: i64, batch: RecordBatch) -> OperatorResult<u64> {
-        if self.event_time.instant(end).saturating_sub(1) <= self.watermark {
-            return Ok(batch.num_rows() as u64);
-        }
-        let window = self.windows.entry(end).or_default();
-        window.rows += batch.num_rows();
-        window.batches.push(batch);
-        if window.rows > 2 * window.kept + OUTPUT_ROWS {
-            let (rows, order, _) = rank(&self.spec, self.last_of_equals, &window.batches)?;
-            window.rows = order.len();
-            window.kept = order.len();
-            window.batches = vec![take_record_batch(&rows, &arrival_order(order, self.last_of_equals))?];
-        }
-        Ok(0)
+        let (spec, last_of_equals) = (&self.spec, self.last_of_equals);
+        self.windows.add(spec.window_end, batch, |window, batch| {
+            window.rows += batch.num_rows();
+            window.batches.push(batch);
+            if window.rows > 2 * window.kept + OUTPUT_ROWS {
+                let (rows, order, _) = rank(spec, last_of_equals, &window.batches)?;
+                window.rows = order.len();
+                window.kept = order.len();
+                window.batches = vec![take_record_batch(&rows, &arrival_order(order, last_of_equals))?];
+            }
+            Ok(())
+        })
     }
 
     fn fire(&self, window: &Window, out: &mut dyn Output<RecordBatch>) -> OperatorResult<()> {
@@ -213,13 +183,13 @@ fn rank(
 
 impl Operator<RecordBatch, RecordBatch> for WindowRank {
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
-        self.event_time = EventTime::new(self.time_zone.as_deref())?;
+        self.windows = OpenWindows::new(self.time_zone.as_deref())?;
         self.snapshot = Snapshot::new(context);
         self.metrics = Arc::clone(&context.metrics);
         for batch in read_rows(&context.restored, STATE, &Self::fingerprint(&self.spec))? {
             self.add(batch)?;
         }
-        self.watermark = read_watermark(&context.restored)?;
+        self.windows.advance(read_watermark(&context.restored)?);
         Ok(())
     }
 
@@ -241,20 +211,16 @@ impl Operator<RecordBatch, RecordBatch> for WindowRank {
         watermark: Timestamp,
         out: &mut dyn Output<RecordBatch>,
     ) -> OperatorResult<Timestamp> {
-        self.watermark = self.watermark.max(watermark);
-        while let Some(entry) = self.windows.first_entry() {
-            if self.event_time.instant(*entry.key()).saturating_sub(1) > self.watermark {
-                break;
-            }
-            let window = entry.remove();
+        self.windows.advance(watermark);
+        while let Some(window) = self.windows.next_closed() {
             self.fire(&window, out)?;
         }
         Ok(watermark)
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
-        let batches = self.windows.values().flat_map(|w| w.batches.iter().cloned()).collect::<Vec<_>>();
-        let (snapshot, watermark) = (self.snapshot.clone(), self.watermark);
+        let batches = self.windows.iter().flat_map(|w| w.batches.iter().cloned()).collect::<Vec<_>>();
+        let (snapshot, watermark) = (self.snapshot.clone(), self.windows.watermark());
         let (keys, fingerprint) = (Self::state_keys(&self.spec), Self::fingerprint(&self.spec));
         Ok(Some(Box::new(move |writer| {
             write_rows(writer, STATE, &fingerprint, &keys, &snapshot, &batches)?;

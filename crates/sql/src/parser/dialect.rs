@@ -80,6 +80,37 @@ impl Dialect for FlinkDialect {
         }
     }
 
+    /// `x [NOT] BETWEEN SYMMETRIC a AND b`; ASYMMETRIC is what BETWEEN means anyway.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let word = |at: usize, expected: &str| {
+            matches!(&parser.peek_nth_token_ref(at).token, Token::Word(Word { value, quote_style: None, .. })
+                if value.eq_ignore_ascii_case(expected))
+        };
+        let not = usize::from(word(0, "NOT"));
+        let symmetric = word(not + 1, "SYMMETRIC");
+        if !word(not, "BETWEEN") || !(symmetric || word(not + 1, "ASYMMETRIC")) {
+            return None;
+        }
+        for _ in 0..not + 2 {
+            parser.next_token();
+        }
+        Some(parse_bounds(parser, self.prec_value(Precedence::Between)).map(|(low, high)| {
+            let expr = Box::new(expr.clone());
+            let negated = not == 1;
+            if !symmetric {
+                return Expr::Between { expr, negated, low: Box::new(low), high: Box::new(high) };
+            }
+            let (low, high) = (Box::new(low), Box::new(high));
+            let bounds = Expr::BinaryOp { left: low, op: BinaryOperator::And, right: high };
+            clause(*expr, if negated { NOT_BETWEEN_SYMMETRIC } else { BETWEEN_SYMMETRIC }, bounds)
+        }))
+    }
+
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let Token::Word(Word { value, quote_style: None, keyword }) = &parser.peek_token_ref().token else {
             return None;
@@ -127,6 +158,17 @@ const ENDS_EXPRESSION: &[Keyword] = &[
     Keyword::END,
     Keyword::INTO,
 ];
+
+/// The operators between a value and its bounds, which are joined by AND.
+pub(crate) const BETWEEN_SYMMETRIC: &str = "BETWEEN SYMMETRIC";
+pub(crate) const NOT_BETWEEN_SYMMETRIC: &str = "NOT BETWEEN SYMMETRIC";
+
+/// `a AND b`, the bounds of a BETWEEN.
+fn parse_bounds(parser: &mut Parser, precedence: u8) -> Result<(Expr, Expr), ParserError> {
+    let low = parser.parse_subexpr(precedence)?;
+    parser.expect_keyword(Keyword::AND)?;
+    Ok((low, parser.parse_subexpr(precedence)?))
+}
 
 /// True when the next token begins a function's argument.
 fn is_argument_start(parser: &Parser) -> bool {

@@ -196,7 +196,6 @@ fn check_expr(expr: &Expr) -> ControlFlow<SqlError> {
                 | BinaryOperator::BitwiseAnd
                 | BinaryOperator::BitwiseXor
                 | BinaryOperator::Xor
-                | BinaryOperator::Overlaps
                 | BinaryOperator::Match
                 | BinaryOperator::Regexp,
             ..

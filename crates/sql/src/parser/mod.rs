@@ -35,6 +35,7 @@ use sqlparser::ast::{DataType as AstType, Expr, Query, Spanned as _};
 use streamkeeper_connectors::schema::DataType;
 
 pub use ast::*;
+pub(crate) use dialect::{BETWEEN_SYMMETRIC, NOT_BETWEEN_SYMMETRIC};
 pub use display::{quote, to_sql};
 pub use script::parse_script;
 pub use views::{TableArgument, clauses, map_elements, model_argument, table_argument};

@@ -2,7 +2,7 @@
 //! token for is refused.
 //!
 //! Rewritten: hints after a table (`t /*+ OPTIONS(…) */ AS x` becomes `t AS x WITH (OPTIONS(…))`), the types of casts (one
-//! word each, see [`super::data_type`]), `U&'…'`, `N'…'` and `_UTF16'…'` (plain strings), `WITHIN` of MATCH_RECOGNIZE (a
+//! word each, see [`super::data_type`]), `U&'…'`, `N'…'` and `_UTF16'…'` (plain strings), `TRIM(LEADING FROM …)` (what it trims is said), `WITHIN` of MATCH_RECOGNIZE (a
 //! last symbol of the pattern). Every new token keeps the span of what it replaces.
 
 use sqlparser::keywords::Keyword;
@@ -102,9 +102,21 @@ fn strings(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, SqlError> {
             token => token,
         };
         refuse_foreign(&token, span)?;
-        out.push(TokenWithSpan::new(token, span));
+        let token = TokenWithSpan::new(token, span);
+        if is_word(&token, "FROM") && ends_with_trim_side(&out) {
+            out.push(TokenWithSpan::new(Token::SingleQuotedString(" ".into()), span));
+        }
+        out.push(token);
     }
     Ok(out)
+}
+
+/// `TRIM(LEADING`, `TRIM(TRAILING`, `TRIM(BOTH`.
+fn ends_with_trim_side(tokens: &[TokenWithSpan]) -> bool {
+    let [.., trim, open, side] = tokens else { return false };
+    is_word(trim, "TRIM")
+        && open.token == Token::LParen
+        && ["LEADING", "TRAILING", "BOTH"].iter().any(|word| is_word(side, word))
 }
 
 /// Replaces `\xxxx` and `\+xxxxxx`, with the given character for the backslash.

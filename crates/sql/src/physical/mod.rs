@@ -3,6 +3,8 @@
 //! Invariants: an operator's uid depends on what it does and on its inputs, never on the parallelism; equal parts of
 //! the plans of one job are computed once, and so each table is read once.
 
+mod digest;
+pub(crate) mod distribution;
 pub(crate) mod join;
 mod operators;
 mod share;
@@ -25,6 +27,7 @@ use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port};
 use streamkeeper_dataflow::operator::Operator;
 use streamkeeper_dataflow::source::WatermarkStrategy;
 
+use self::digest::{digest, fields_text, table_text};
 use self::stream::{Head, Stream};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
@@ -137,7 +140,7 @@ impl Builder<'_> {
             let columns = sink.table.physical.clone();
             let not_null =
                 if self.config.drop_nulls { NotNullEnforcer::Drop } else { NotNullEnforcer::Error };
-            let uid = self.uid("ConstraintEnforcer", &format!("{columns:?}"), &[&stream.uid]);
+            let uid = self.uid("ConstraintEnforcer", &fields_text(&columns), &[&stream.uid]);
             let make = move || -> Box<dyn Operator<RecordBatch, RecordBatch>> {
                 Box::new(ConstraintEnforcer::new(columns.clone(), not_null, TypeLengthEnforcer::Ignore))
             };
@@ -145,8 +148,7 @@ impl Builder<'_> {
         } else {
             stream
         };
-        let uid =
-            self.uid("Sink", &format!("{} {:?}", sink.table.name(), sink.table.options), &[&stream.uid]);
+        let uid = self.uid("Sink", &table_text(&sink.table), &[&stream.uid]);
         let request = SinkRequest { changelog: changes, uid: uid.clone() };
         let table = create_sink(&descriptor, &request).map_err(|e| wrong(&e))?;
         let name = format!("{}[{}]", sink.table.path[2], "Sink");
@@ -158,7 +160,7 @@ impl Builder<'_> {
 
     /// The stream of `plan`; `need_before`: its consumer needs the old rows of updates.
     pub(crate) fn build(&mut self, plan: &Plan, need_before: bool) -> Result<Stream, SqlError> {
-        let digest = share::digest(plan);
+        let digest = digest(plan);
         if let Some((port, parallelism, uid)) = self.shared.get(&digest) {
             return Ok(Stream {
                 head: Head::Port(*port),
@@ -193,7 +195,7 @@ impl Builder<'_> {
                 }))
             }
         };
-        let uid = self.uid("Source", &share::digest(plan), &[]);
+        let uid = self.uid("Source", &digest(plan), &[]);
         let name = format!("{}[Source]", table.path[2]);
         let head = Head::Source { name, uid: uid.clone(), source: scan.source, watermarks };
         Ok(Stream { head, rest: vec![], parallelism: self.config.parallelism, uid })

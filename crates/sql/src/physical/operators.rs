@@ -9,10 +9,11 @@ use streamkeeper_connectors::schema::to_arrow_schema;
 use streamkeeper_dataflow::graph::OperatorNode;
 use streamkeeper_dataflow::operator::Operator;
 
+use super::Builder;
+use super::digest::digest;
 use super::join::{Strategy, classify};
 use super::stream::{BatchNode, Hash, Head, Stream};
 use super::values::ValuesSource;
-use super::{Builder, share};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
 use crate::expr::{ColumnarValue, ScalarExpr, and_all};
@@ -66,10 +67,7 @@ impl Builder<'_> {
                 let node = self.node(plan, "WindowTableFunction", move || {
                     Box::new(WindowTableFunction::new(spec.clone()))
                 });
-                if matches!(window.kind, WindowKind::Session { .. }) {
-                    return Ok(self.connect(vec![(stream, Hash(keys.clone()))], node));
-                }
-                Ok(self.chain(stream, node))
+                Ok(self.distribute(plan, vec![stream], node))
             }
             Node::WindowAggregate { input, keys, calls, source, window, properties } => {
                 refuse_changes(input, plan)?;
@@ -117,9 +115,7 @@ impl Builder<'_> {
                 let node = self.node(plan, "WindowRank", move || {
                     Box::new(WindowRank::new(spec.clone()).with_time_zone(zone.clone()))
                 });
-                // Rows of one window and partition must meet; the bounds spread windows without a partition.
-                let keys = if partition.is_empty() { vec![*start, *end] } else { partition.clone() };
-                Ok(self.connect(vec![(stream, Hash(keys))], node))
+                Ok(self.distribute(plan, vec![stream], node))
             }
             Node::Join { left, right, kind, .. } => self.join(plan, left, right, *kind, need_before),
             Node::Aggregate { input, keys, calls } => self.aggregate(plan, input, keys, calls, need_before),
@@ -141,7 +137,7 @@ impl Builder<'_> {
         kind: &str,
         make: impl Fn() -> BoxedOperator + Send + Sync + 'static,
     ) -> BatchNode {
-        let uid = self.uid(kind, &share::digest(plan), &[]);
+        let uid = self.uid(kind, &digest(plan), &[]);
         OperatorNode::new(uid, kind, Arc::new(make))
     }
 
@@ -159,10 +155,6 @@ impl Builder<'_> {
         stream: Stream,
         spec: WindowAggregateSpec,
     ) -> Result<Stream, SqlError> {
-        let keys = match (&spec.window, spec.keys.is_empty()) {
-            (WindowInput::Attached { start, end }, true) => vec![*start, *end],
-            _ => spec.keys.clone(),
-        };
         let slices = matches!(
             spec.window,
             WindowInput::TimeColumn { kind, .. } if !matches!(kind, WindowKind::Session { .. })
@@ -171,7 +163,7 @@ impl Builder<'_> {
             return Ok(self.two_phases(plan, stream, &spec));
         }
         let node = self.node(plan, "WindowAggregate", move || Box::new(WindowAggregate::new(spec.clone())));
-        Ok(self.connect(vec![(stream, Hash(keys))], node))
+        Ok(self.distribute(plan, vec![stream], node))
     }
 
     /// Partial results before the exchange. The global side has the uid of the aggregation in one phase, whose state
@@ -222,14 +214,8 @@ impl Builder<'_> {
             output: fields(&plan.schema),
         };
         let (left_stream, right_stream) = (self.build(left, true)?, self.build(right, true)?);
-        let keys = |own: &[usize], window: Option<(usize, usize)>| match window {
-            Some((start, end)) if own.is_empty() => Hash(vec![start, end]),
-            _ => Hash(own.to_vec()),
-        };
-        let mut windows = (None, None);
         let node = match join.strategy {
             Strategy::Window { left: left_window, right: right_window } => {
-                windows = (Some(left_window), Some(right_window));
                 let zone = self.window_zone(left.schema[left_window.0].window.map(|(_, w)| w));
                 let spec = WindowJoinSpec { join: spec, left_window, right_window };
                 self.node(plan, "WindowJoin", move || {
@@ -250,13 +236,7 @@ impl Builder<'_> {
                 self.node(plan, "Join", move || Box::new(RegularJoin::new(spec.clone())))
             }
         };
-        Ok(self.connect(
-            vec![
-                (left_stream, keys(&join.left_keys, windows.0)),
-                (right_stream, keys(&join.right_keys, windows.1)),
-            ],
-            node,
-        ))
+        Ok(self.distribute(plan, vec![left_stream, right_stream], node))
     }
 
     fn union(
@@ -307,7 +287,7 @@ impl Builder<'_> {
             &RecordBatchOptions::new().with_row_count(Some(rows.len())),
         )
         .map_err(|e| wrong(&e))?;
-        let uid = self.uid("Values", &share::digest(plan), &[]);
+        let uid = self.uid("Values", &digest(plan), &[]);
         let head = Head::Source {
             name: "Values".to_owned(),
             uid: uid.clone(),

@@ -1,12 +1,13 @@
 //! What the plans of one job have in common is done once.
 //!
-//! Invariant: two parts with the same digest give the same rows; a digest names everything that a part depends on.
+//! Invariant: two parts with the same [digest](super::digest) give the same rows, and are made once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::SinkPlan;
+use super::digest::{digest, table_text};
 use crate::optimizer::calc_over;
-use crate::plan::{Column, Node, Plan, Table, column};
+use crate::plan::{Column, Node, Plan, column};
 
 /// Makes all scans of a table read the same columns: those that any of them, or the watermark, needs.
 pub(super) fn widen_scans(mut sinks: Vec<SinkPlan>) -> Vec<SinkPlan> {
@@ -21,13 +22,9 @@ pub(super) fn widen_scans(mut sinks: Vec<SinkPlan>) -> Vec<SinkPlan> {
     sinks
 }
 
-fn table_key(table: &Table) -> String {
-    format!("{} {:?}", table.name(), table.options)
-}
-
 fn collect(plan: &Plan, needed: &mut BTreeMap<String, BTreeSet<usize>>) {
     if let Node::Scan { table, columns } = &plan.node {
-        let all = needed.entry(table_key(table)).or_default();
+        let all = needed.entry(table_text(table)).or_default();
         all.extend(columns);
         if let Some(watermark) = &table.watermark {
             all.extend(watermark.expression.columns());
@@ -45,7 +42,7 @@ fn widen(plan: Plan, needed: &BTreeMap<String, BTreeSet<usize>>) -> Plan {
     let schema = plan.schema;
     match plan.node {
         Node::Scan { table, columns } => {
-            let Some(all) = needed.get(&table_key(&table)) else {
+            let Some(all) = needed.get(&table_text(&table)) else {
                 return Plan { node: Node::Scan { table, columns }, schema };
             };
             let wide: Vec<usize> = all.iter().copied().collect();
@@ -84,29 +81,4 @@ fn count(plan: &Plan, uses: &mut BTreeMap<String, usize>) {
             count(input, uses);
         }
     }
-}
-
-/// Everything that the rows of `plan` depend on, as text.
-pub(super) fn digest(plan: &Plan) -> String {
-    let own = match &plan.node {
-        Node::Scan { table, columns } => format!("Scan {} {columns:?}", table_key(table)),
-        Node::Values { rows } => format!("Values {rows:?}"),
-        Node::Calc { filter, projection, .. } => format!("Calc {filter:?} {projection:?}"),
-        Node::WindowTvf { time, window, keys, .. } => format!("WindowTvf {time} {window:?} {keys:?}"),
-        Node::Aggregate { keys, calls, .. } => format!("Aggregate {keys:?} {calls:?}"),
-        Node::WindowAggregate { keys, calls, source, window, properties, .. } => {
-            format!("WindowAggregate {keys:?} {calls:?} {source:?} {window:?} {properties:?}")
-        }
-        Node::RowNumber { partition, order, .. } => format!("RowNumber {partition:?} {order:?}"),
-        Node::WindowRank { partition, start, end, order, rank_start, rank_end, output_rank, .. } => {
-            format!("WindowRank {partition:?} {start} {end} {order:?} {rank_start} {rank_end} {output_rank}")
-        }
-        Node::Join { kind, condition, .. } => format!("Join {kind:?} {condition:?}"),
-        Node::Unnest { collection, outer, with_ordinality, .. } => {
-            format!("Unnest {collection:?} {outer} {with_ordinality}")
-        }
-        Node::Union { .. } => "Union".to_owned(),
-    };
-    let inputs: Vec<String> = plan.inputs().into_iter().map(digest).collect();
-    format!("{own}({})", inputs.join(", "))
 }

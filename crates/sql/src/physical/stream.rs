@@ -7,7 +7,9 @@ use streamkeeper_dataflow::graph::{Exchange, Input, OperatorNode, Port};
 use streamkeeper_dataflow::source::{Source, WatermarkStrategy};
 
 use super::Builder;
+use super::distribution::distribution;
 use crate::operators::keys::HashKeys;
+use crate::plan::Plan;
 
 pub(crate) type BatchNode = OperatorNode<RecordBatch, RecordBatch>;
 
@@ -69,7 +71,15 @@ impl Builder<'_> {
         }
     }
 
-    /// An operator over its inputs, each distributed as it needs.
+    /// The operator of `plan` over its inputs, each distributed as it needs.
+    pub(crate) fn distribute(&mut self, plan: &Plan, inputs: Vec<Stream>, node: BatchNode) -> Stream {
+        match distribution(plan) {
+            Some(keys) => self.connect(inputs.into_iter().zip(keys.into_iter().map(Hash)).collect(), node),
+            None => self.merge(inputs, node),
+        }
+    }
+
+    /// An operator over its inputs, each distributed by its keys.
     pub(crate) fn connect(&mut self, inputs: Vec<(Stream, Hash)>, node: BatchNode) -> Stream {
         let gathered = inputs.iter().any(|(_, Hash(keys))| keys.is_empty());
         let parallelism = if gathered { 1 } else { self.config.parallelism };
@@ -100,7 +110,12 @@ impl Builder<'_> {
     }
 
     /// All rows of all inputs, in one operator that takes them as they come.
-    pub(crate) fn merge(&mut self, inputs: Vec<Stream>, node: BatchNode) -> Stream {
+    pub(crate) fn merge(&mut self, mut inputs: Vec<Stream>, node: BatchNode) -> Stream {
+        if inputs.len() == 1
+            && let Some(only) = inputs.pop()
+        {
+            return self.chain(only, node);
+        }
         let parallelism = self.config.parallelism;
         let uid = node.uid.clone();
         let inputs = inputs

@@ -1,7 +1,7 @@
 //! Operators over unbounded groups and collections: `GROUP BY` without windows, and `UNNEST`.
 
 use super::Builder;
-use super::stream::{Hash, Stream};
+use super::stream::Stream;
 use crate::error::SqlError;
 use crate::expr::ScalarExpr;
 use crate::operators::group_aggregate::GroupAggregate;
@@ -29,7 +29,7 @@ impl Builder<'_> {
             output_changelog: changelog::is_changelog(plan),
         };
         let node = self.node(plan, "GroupAggregate", move || Box::new(GroupAggregate::new(spec.clone())));
-        Ok(self.connect(vec![(stream, Hash(keys.to_vec()))], node))
+        Ok(self.distribute(plan, vec![stream], node))
     }
 
     pub(super) fn unnest(

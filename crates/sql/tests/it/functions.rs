@@ -80,3 +80,68 @@ fn functions_answer_as_flink() {
     assert!(cases > 300, "only {cases} cases were found");
     expect_test::expect_file![directory.join("differences.txt")].assert_eq(&differences);
 }
+
+/// What Flink means by forms that are rewritten before they are evaluated: all ends, orders and negations of them.
+#[test]
+fn overlaps_and_symmetric_bounds() {
+    let ctx = EvalContext::new(chrono_tz::Tz::UTC);
+    let cases = [
+        ("(DATE '2024-02-01', DATE '2024-01-01') OVERLAPS (DATE '2024-03-01', DATE '2024-01-15')", "TRUE"),
+        ("(DATE '2024-01-01', DATE '2024-02-01') OVERLAPS (DATE '2024-02-02', DATE '2024-03-01')", "FALSE"),
+        ("(DATE '2024-02-02', DATE '2024-03-01') OVERLAPS (DATE '2024-01-01', DATE '2024-02-01')", "FALSE"),
+        ("(DATE '2024-01-01', INTERVAL '31' DAY) OVERLAPS (DATE '2024-02-01', DATE '2024-03-01')", "TRUE"),
+        ("(DATE '2024-01-01', INTERVAL '30' DAY) OVERLAPS (DATE '2024-02-01', DATE '2024-03-01')", "FALSE"),
+        ("2 NOT BETWEEN SYMMETRIC 3 AND 1", "FALSE"),
+        ("4 BETWEEN SYMMETRIC 3 AND 1 OR FALSE", "FALSE"),
+        ("1 BETWEEN SYMMETRIC 3 AND 1 AND FALSE", "FALSE"),
+        ("2 BETWEEN ASYMMETRIC 3 AND 1", "FALSE"),
+        ("2 NOT BETWEEN ASYMMETRIC 1 AND 3", "FALSE"),
+    ];
+    for (expression, expected) in cases {
+        assert_eq!(answer(expression, &ctx), format!("BOOLEAN NOT NULL => {expected}"), "{expression}");
+        let text = parse_expression(expression).expect("valid").to_string();
+        assert_eq!(answer(&text, &ctx), format!("BOOLEAN NOT NULL => {expected}"), "{text}");
+    }
+    let trim = parse_expression("TRIM(LEADING FROM '  a ')").expect("valid").to_string();
+    assert_eq!(trim, "TRIM(LEADING ' ' FROM '  a ')");
+    assert!(parse_expression("2 BETWEEN SYMMETRIC 3").is_err());
+    assert!(answer("DATE '2024-01-01' OVERLAPS DATE '2024-01-01'", &ctx).starts_with("error:"));
+}
+
+/// Elements behind NULLs and outside of a slice are not looked at: a text there may be no number.
+#[test]
+fn casts_of_arrays_and_rows_look_at_what_is_there() {
+    use arrow::array::{ArrayRef, ListBuilder, StringBuilder};
+    let ctx = EvalContext::new(chrono_tz::Tz::UTC);
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for list in
+        [Some(vec![Some("x")]), Some(vec![Some("1"), None]), None, Some(vec![]), Some(vec![Some("3")])]
+    {
+        lists.append_option(list);
+    }
+    let texts: ArrayRef = Arc::new(lists.finish());
+    let array = |kind: &str| {
+        bind_expr(
+            &parse_expression(&format!("CAST(NULL AS ARRAY<{kind}>)")).expect("valid"),
+            &NoColumns,
+            &ctx,
+        )
+        .expect("a type")
+        .data_type()
+        .clone()
+    };
+    let column = ScalarExpr::Column { index: 0, name: "c".into(), data_type: array("STRING") };
+    let expr = compile(&cast(column, array("INT"), false).expect("castable"), &ctx).expect("compiled");
+    let of = |rows: ArrayRef| {
+        let batch = RecordBatch::try_from_iter([("c", rows)]).expect("one column");
+        expr.eval(&batch).map(|value| value.into_array(batch.num_rows()).expect("an array"))
+    };
+    let numbers = of(texts.slice(1, 4)).expect("all that is seen are numbers");
+    let numbers = numbers.as_list::<i32>();
+    let lists: Vec<_> = numbers
+        .iter()
+        .map(|l| l.map(|l| l.as_primitive::<arrow::datatypes::Int32Type>().iter().collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(lists, [Some(vec![Some(1), None]), None, Some(vec![]), Some(vec![Some(3)])]);
+    assert!(of(texts).is_err());
+}

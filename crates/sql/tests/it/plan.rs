@@ -63,7 +63,7 @@ fn window_aggregation_takes_over_its_window_function() {
         expect_test::expect![[r#"
             WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start])
             +- Calc(select=[auction, dateTime], where=[(price > 10:BIGINT)])
-               +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, price, dateTime])"#]],
+               +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, price, dateTime])"#]],
     );
 }
 
@@ -72,14 +72,14 @@ fn hop_aggregates_that_are_equal_are_one() {
     check(
         Q5,
         expect_test::expect![[r#"
-        Calc(select=[auction, num, starttime, endtime])
-        +- WindowJoin(leftWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], rightWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], joinType=[InnerJoin], where=[AND((starttime = starttime), (endtime = endtime), (num >= maxn))], select=[auction, num, starttime, endtime, maxn, starttime, endtime])
-           :- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
-           :  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, dateTime])
-           +- WindowAggregate(window=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], select=[MAX(num) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
-              +- Calc(select=[window_start AS starttime, window_end AS endtime, EXPR$0 AS num])
-                 +- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
-                    +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, dateTime])"#]],
+            Calc(select=[auction, num, starttime, endtime])
+            +- WindowJoin(leftWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], rightWindow=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], joinType=[InnerJoin], where=[AND((starttime = starttime), (endtime = endtime), (num >= maxn))], select=[auction, num, starttime, endtime, maxn, starttime, endtime])
+               :- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
+               :  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, dateTime])
+               +- WindowAggregate(window=[HOP(win_start=[starttime], win_end=[endtime], size=[10 s], slide=[2 s])], select=[MAX(num) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
+                  +- Calc(select=[window_start AS starttime, window_end AS endtime, EXPR$0 AS num])
+                     +- WindowAggregate(groupBy=[auction], window=[HOP(time_col=[dateTime], size=[10 s], slide=[2 s])], select=[auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
+                        +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, dateTime])"#]],
     );
 }
 
@@ -113,10 +113,10 @@ fn window_join() {
             +- WindowJoin(leftWindow=[TUMBLE(win_start=[window_start], win_end=[window_end], size=[10 s])], rightWindow=[TUMBLE(win_start=[window_start], win_end=[window_end], size=[10 s])], joinType=[InnerJoin], where=[AND((window_start = window_start), (window_end = window_end), (price = maxprice))], select=[auction, price, window_start, window_end, maxprice, window_start, window_end])
                :- Calc(select=[auction, price, window_start, window_end])
                :  +- WindowTableFunction(window=[TUMBLE(time_col=[dateTime], size=[10 s])])
-               :     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, price, dateTime])
+               :     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, price, dateTime])
                +- WindowAggregate(window=[TUMBLE(time_col=[dateTime], size=[10 s])], select=[MAX(price) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
                   +- Calc(select=[dateTime, price])
-                     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[price, dateTime])"#]],
+                     +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[price, dateTime])"#]],
     );
 }
 
@@ -129,9 +129,9 @@ fn regular_join_with_filters_below() {
             Calc(select=[name, state, id])
             +- Join(joinType=[InnerJoin], where=[(seller = id)], select=[id, seller, id, name, state])
                :- Calc(select=[id, seller], where=[(category = 10:BIGINT)])
-               :  +- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, seller, category])
+               :  +- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, seller, category])
                +- Calc(select=[id, name, state], where=[(((state = 'or') OR (state = 'id')) OR (state = 'ca'))])
-                  +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, name, state])"#]],
+                  +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, name, state])"#]],
     );
 }
 
@@ -142,9 +142,9 @@ fn interval_join_with_bounds_from_where() {
          INTERVAL '4' HOUR AND p.`dateTime` + INTERVAL '1' MINUTE - INTERVAL '1' SECOND",
         expect_test::expect![[r#"
             Calc(select=[id, name])
-            +- IntervalJoin(joinType=[InnerJoin], windowBounds=[isRowTime=true, leftLowerBound=-14400000, leftUpperBound=59000, leftTimeIndex=1, rightTimeIndex=2], where=[AND((seller = id), (dateTime >= (dateTime - +0 04:00:00.000:INTERVAL DAY TO SECOND(3))), (dateTime <= ((dateTime + +0 00:01:00.000:INTERVAL DAY TO SECOND(3)) - +0 00:00:01.000:INTERVAL DAY TO SECOND(3))))], select=[id, dateTime, seller, id, name, dateTime])
-               :- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, dateTime, seller])
-               +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[id, name, dateTime])"#]],
+            +- IntervalJoin(joinType=[InnerJoin], windowBounds=[isRowTime=true, leftLowerBound=-14400000, leftUpperBound=59000, leftTimeIndex=1, rightTimeIndex=2], where=[AND((seller = id), (dateTime >= (dateTime - +0 04:00:00.000:INTERVAL SECOND(3))), (dateTime <= ((dateTime + +0 00:01:00.000:INTERVAL SECOND(3)) - +0 00:00:01.000:INTERVAL SECOND(3))))], select=[id, dateTime, seller, id, name, dateTime])
+               :- TableSourceScan(table=[[default_catalog, default_database, auction, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, dateTime, seller])
+               +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, name, dateTime])"#]],
     );
 }
 
@@ -161,7 +161,7 @@ fn window_rank_through_projections() {
                +- Calc(select=[bidder, auction, EXPR$0 AS num, window_start AS ws, window_end AS we, window_start])
                   +- WindowAggregate(groupBy=[bidder, auction], window=[TUMBLE(time_col=[dateTime], size=[1 d])], select=[bidder, auction, COUNT(*) AS EXPR$0, start('w$) AS window_start, end('w$) AS window_end])
                      +- Calc(select=[bidder, auction, dateTime])
-                        +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, bidder, dateTime])"#]],
+                        +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, bidder, dateTime])"#]],
     );
 }
 
@@ -194,7 +194,7 @@ fn grouping_and_having_are_found_by_meaning() {
             Calc(select=[(auction + 1:BIGINT) AS EXPR$0, EXPR$0 AS x], where=[(EXPR$0 > 10:BIGINT)])
             +- GroupAggregate(groupBy=[auction], select=[auction, SUM(price) AS EXPR$0])
                +- Calc(select=[auction, price], where=[(auction > 1:BIGINT)])
-                  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL DAY TO SECOND(3))]]], fields=[auction, price])"#]],
+                  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[auction, price])"#]],
     );
 }
 
@@ -350,4 +350,85 @@ fn refusals_name_the_construct_and_its_place() {
            | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
     "#]].assert_eq(&text);
+}
+
+#[test]
+fn the_execution_plan_shows_how_rows_are_distributed() {
+    let execution = |query: &str| match run(&format!("EXPLAIN {query}")) {
+        Ok(StatementResult::Text(text)) => {
+            text.split_once("== Optimized Execution Plan ==\n").expect("the heading").1.to_owned()
+        }
+        other => panic!("{other:?}"),
+    };
+    expect_test::expect![[r#"
+        GroupAggregate(groupBy=[name], select=[name, COUNT(*) AS EXPR$0])
+        +- Exchange(distribution=[hash[name]])
+           +- Calc(select=[name])
+              +- Join(joinType=[InnerJoin], where=[(bidder = id)], select=[bidder, id, name])
+                 :- Exchange(distribution=[hash[bidder]])
+                 :  +- TableSourceScan(table=[[default_catalog, default_database, bid, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[bidder])
+                 +- Exchange(distribution=[hash[id]])
+                    +- TableSourceScan(table=[[default_catalog, default_database, person, watermark=[(dateTime - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, name])"#]].assert_eq(&execution(
+        "SELECT p.name, COUNT(*) FROM (SELECT bidder FROM bid) AS b JOIN (SELECT id, name FROM person) AS p \
+         ON b.bidder = p.id GROUP BY p.name",
+    ));
+    expect_test::expect![[r#"
+        GroupAggregate(select=[COUNT(*) AS EXPR$0])
+        +- Exchange(distribution=[single])
+           +- Calc(select=[])
+              +- TableSourceScan(table=[[default_catalog, default_database, words]], fields=[line])"#]]
+    .assert_eq(&execution("SELECT COUNT(*) FROM words"));
+}
+
+/// Uids of a job's operators, a line per task.
+fn uids(statement: &str) -> String {
+    const TABLES: &str = "
+        CREATE TABLE generated (
+          k BIGINT, price DECIMAL(10, 2), rate DOUBLE, name STRING, ts TIMESTAMP(3),
+          WATERMARK FOR ts AS ts - INTERVAL '4' SECOND
+        ) WITH ('connector' = 'datagen', 'number-of-rows' = '1');
+        CREATE TABLE names (id BIGINT, name STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '1');
+        CREATE TABLE counts (k BIGINT, num BIGINT) WITH ('connector' = 'print');
+        CREATE TABLE texts (a BIGINT, b STRING, c BIGINT) WITH ('connector' = 'print');";
+    match run(&format!("{TABLES}{statement}")) {
+        Ok(StatementResult::Job(job)) => {
+            let of_task =
+                |v: &streamkeeper_dataflow::graph::Vertex| format!("{}: {}\n", v.name, v.operators.join(" "));
+            job.graph.vertices.iter().map(of_task).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A checkpoint is restored by these: another uid for the same statement makes every checkpoint of it useless.
+#[test]
+fn known_uids() {
+    expect_test::expect![[r#"
+        generated[Source] -> Calc -> WindowAggregate -> counts[Sink]: 15127921a44d45de667dfa84b6f92f16 00e9d8e56497339aea9437946df87c5a c465e207024d634f9245c21d2cf8a22e e40e69ad3b469a8be4618ac8dbc1fd3f
+    "#]].assert_eq(&uids(
+        "INSERT INTO counts SELECT k, COUNT(*) FROM TABLE(TUMBLE(TABLE generated, DESCRIPTOR(ts), INTERVAL '10' \
+         SECOND)) WHERE price > 1.5 AND rate < 0.1 AND name LIKE 'a%' GROUP BY k, window_start, window_end",
+    ));
+    expect_test::expect![[r#"
+        generated[Source] -> Calc: 5f9a2643e251b9b919bc3b0ad4041fd3 c91c26b61f39b4e12dc7f5a6a70c69a7
+        names[Source]: 258b982bfe4701dcdd5cf4d22eb2f91b
+        Join -> Calc -> GroupAggregate -> texts[Sink]: d0ae5f5305cbbfea6bacf692abc7c4b8 7c5079fc38f192b1700ea8bb1321fd85 e3e86b72fbff9d4be2e0b1f1a43862f1 f5de644a9925b3397aa387425c1bdff2
+    "#]].assert_eq(&uids(
+        "INSERT INTO texts SELECT g.k, n.name, COUNT(DISTINCT g.price) FROM (SELECT k, price FROM generated) AS g \
+         LEFT JOIN names AS n ON g.k = n.id GROUP BY g.k, n.name",
+    ));
+}
+
+#[test]
+fn a_uid_depends_on_what_is_done_and_not_on_aliases() {
+    let renamed = |name: &str| {
+        uids(&format!("INSERT INTO counts SELECT {name} + 1, 1 FROM (SELECT k AS {name} FROM generated)"))
+    };
+    assert_eq!(renamed("a"), renamed("b"));
+    let limit =
+        |limit: &str| uids(&format!("INSERT INTO counts SELECT k, 1 FROM generated WHERE k > {limit}"));
+    assert_ne!(limit("1"), limit("2"));
+    let text =
+        |text: &str| uids(&format!("INSERT INTO counts SELECT k, 1 FROM generated WHERE name IN ({text})"));
+    assert_ne!(text("'a, b', 'c'"), text("'a', 'b, c'"));
 }

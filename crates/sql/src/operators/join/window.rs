@@ -1,29 +1,26 @@
 //! Window join: rows of equal window and key, joined when the window closes.
 //!
-//! Invariant: a window's rows are held until the watermark reaches `window_end - 1`, then joined once and let go; rows
+//! Invariant: a window's rows are held while it is [open](crate::operators::open_windows), then joined once and let go; rows
 //! that come for it later are dropped and counted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use streamkeeper_connectors::schema::{Field, to_arrow_schema};
-use streamkeeper_dataflow::batch::Batch;
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::metrics::TaskMetrics;
 use streamkeeper_dataflow::operator::{Operator, OperatorContext, Output};
 use streamkeeper_dataflow::state::SnapshotFn;
-use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
+use streamkeeper_dataflow::time::Timestamp;
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use super::output::{Joined, OUTPUT_ROWS, any_null, key_types, take_rows};
 use super::row_store::NO_ROW;
-use super::state::{
-    EventTime, Snapshot, fingerprint, millis, read_rows, read_watermark, write_rows, write_watermark,
-};
+use super::state::{Snapshot, fingerprint, read_rows, read_watermark, write_rows, write_watermark};
 use crate::operators::keys::{GroupTable, NO_GROUP, key_columns};
+use crate::operators::open_windows::OpenWindows;
 use crate::operators::spec::{JoinKind, WindowJoinSpec};
 
 /// Batches of one side that a window holds before they are merged.
@@ -35,10 +32,7 @@ pub struct WindowJoin {
     joined: Joined,
     sides: [Side; 2],
     time_zone: Option<String>,
-    event_time: EventTime,
-    /// By window end, in the windows' local time.
-    windows: BTreeMap<i64, [Buffer; 2]>,
-    watermark: Timestamp,
+    windows: OpenWindows<[Buffer; 2]>,
     snapshot: Snapshot,
     metrics: Arc<TaskMetrics>,
 }
@@ -85,9 +79,7 @@ impl WindowJoin {
                 side("right", &join.right, &join.right_keys, spec.right_window),
             ],
             time_zone: None,
-            event_time: EventTime::default(),
-            windows: BTreeMap::new(),
-            watermark: MIN_WATERMARK,
+            windows: OpenWindows::default(),
             snapshot: Snapshot { max_parallelism: 1, key_groups: 0..1 },
             metrics: Arc::default(),
         }
@@ -102,38 +94,16 @@ impl WindowJoin {
 
     /// Adds rows to their windows; the answer is how many came too late.
     fn add(&mut self, input: usize, batch: RecordBatch) -> OperatorResult<u64> {
-        let ends = millis(batch.column(self.sides[input].window.1), "window_end")?;
-        let Some(first) = ends.first() else { return Ok(0) };
-        if ends.iter().all(|end| end == first) {
-            return self.add_to(*first, input, batch);
-        }
-        let mut distinct: Vec<i64> = Vec::new();
-        let mut targets = Vec::with_capacity(ends.len());
-        for end in &ends {
-            let known = distinct.iter().rposition(|d| d == end);
-            targets.push(known.unwrap_or(distinct.len()) as u32);
-            if known.is_none() {
-                distinct.push(*end);
+        let side = &self.sides[input];
+        self.windows.add(side.window.1, batch, |window, batch| {
+            let buffer = &mut window[input];
+            buffer.rows += batch.num_rows();
+            buffer.batches.push(batch);
+            if buffer.batches.len() > UNMERGED_BATCHES + buffer.rows / OUTPUT_ROWS {
+                buffer.batches = vec![concat_batches(&side.schema, &buffer.batches)?];
             }
-        }
-        let mut late = 0;
-        for (end, part) in distinct.iter().zip(batch.partition(&targets, distinct.len())) {
-            late += part.map_or(Ok(0), |part| self.add_to(*end, input, part))?;
-        }
-        Ok(late)
-    }
-
-    fn add_to(&mut self, end: i64, input: usize, batch: RecordBatch) -> OperatorResult<u64> {
-        if self.event_time.instant(end).saturating_sub(1) <= self.watermark {
-            return Ok(batch.num_rows() as u64);
-        }
-        let buffer = &mut self.windows.entry(end).or_default()[input];
-        buffer.rows += batch.num_rows();
-        buffer.batches.push(batch);
-        if buffer.batches.len() > UNMERGED_BATCHES + buffer.rows / OUTPUT_ROWS {
-            buffer.batches = vec![concat_batches(&self.sides[input].schema, &buffer.batches)?];
-        }
-        Ok(0)
+            Ok(())
+        })
     }
 
     fn fire(&self, window: &[Buffer; 2], out: &mut dyn Output<RecordBatch>) -> OperatorResult<()> {
@@ -306,7 +276,7 @@ impl Side {
 
 impl Operator<RecordBatch, RecordBatch> for WindowJoin {
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
-        self.event_time = EventTime::new(self.time_zone.as_deref())?;
+        self.windows = OpenWindows::new(self.time_zone.as_deref())?;
         self.snapshot = Snapshot::new(context);
         self.metrics = Arc::clone(&context.metrics);
         for input in 0..2 {
@@ -315,7 +285,7 @@ impl Operator<RecordBatch, RecordBatch> for WindowJoin {
                 self.add(input, batch)?;
             }
         }
-        self.watermark = read_watermark(&context.restored)?;
+        self.windows.advance(read_watermark(&context.restored)?);
         Ok(())
     }
 
@@ -337,22 +307,18 @@ impl Operator<RecordBatch, RecordBatch> for WindowJoin {
         watermark: Timestamp,
         out: &mut dyn Output<RecordBatch>,
     ) -> OperatorResult<Timestamp> {
-        self.watermark = self.watermark.max(watermark);
-        while let Some(entry) = self.windows.first_entry() {
-            if self.event_time.instant(*entry.key()).saturating_sub(1) > self.watermark {
-                break;
-            }
-            let window = entry.remove();
+        self.windows.advance(watermark);
+        while let Some(window) = self.windows.next_closed() {
             self.fire(&window, out)?;
         }
         Ok(watermark)
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
-        let (snapshot, watermark) = (self.snapshot.clone(), self.watermark);
+        let (snapshot, watermark) = (self.snapshot.clone(), self.windows.watermark());
         let captured = [0, 1].map(|input: usize| {
             let side = &self.sides[input];
-            let batches = self.windows.values().flat_map(|w| w[input].batches.iter().cloned());
+            let batches = self.windows.iter().flat_map(|w| w[input].batches.iter().cloned());
             (side.name, side.fingerprint(), side.state_keys(), batches.collect::<Vec<_>>())
         });
         Ok(Some(Box::new(move |writer| {

@@ -1,212 +1,24 @@
-//! Keys of rows: the canonical hash that decides the key group, and [`GroupTable`], which numbers distinct keys.
+//! [`GroupTable`]: numbers distinct keys.
 //!
 //! Invariant: two rows get the same id exactly when their keys are equal, NULL being equal to NULL; an id stays with
 //! its key until [`GroupTable::remove`].
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int64Array, PrimitiveArray, RecordBatch, StringArray,
-    new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, new_null_array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType as ArrowType, Date32Type, Decimal128Type, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType,
-};
+use arrow::datatypes::DataType as ArrowType;
 use arrow::row::{RowConverter, SortField};
 use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use hashbrown::{HashMap, HashTable};
-use std::hash::BuildHasher;
-use streamkeeper_dataflow::key_group::{self, KeySelector};
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
+
+use super::byte_keys::{ByteKeys, NextId, put};
+use super::columns::{is_integer_like, narrow, widen};
 
 /// The key of a row that holds none: the answer of [`GroupTable::lookup`] for an unknown key.
 pub const NO_GROUP: u32 = u32::MAX;
-
-/// Hashes rows by some of their columns, as `dataflow::key_group` lays down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HashKeys {
-    /// Indices of the key columns.
-    pub columns: Vec<usize>,
-}
-
-impl HashKeys {
-    /// Hashes by `columns`, in this order.
-    pub fn new(columns: impl Into<Vec<usize>>) -> Self {
-        Self { columns: columns.into() }
-    }
-}
-
-impl KeySelector<RecordBatch> for HashKeys {
-    fn hash(&self, batch: &RecordBatch, hashes: &mut Vec<u64>) -> OperatorResult<()> {
-        hash_columns(&key_columns(batch, &self.columns)?, batch.num_rows(), hashes)
-    }
-}
-
-/// The columns of `batch` at `indices`.
-///
-/// # Errors
-/// When the batch has fewer columns.
-pub fn key_columns(batch: &RecordBatch, indices: &[usize]) -> OperatorResult<Vec<ArrayRef>> {
-    let column = |index: &usize| {
-        batch.columns().get(*index).cloned().ok_or_else(|| {
-            OperatorError::fatal(format!(
-                "key column {index} is not in a batch of {} columns",
-                batch.num_columns()
-            ))
-        })
-    };
-    indices.iter().map(column).collect()
-}
-
-/// Replaces `hashes` by the canonical hash of each row of `columns`.
-///
-/// # Errors
-/// When a column is of a nested type, which cannot be a key.
-pub fn hash_columns(columns: &[ArrayRef], rows: usize, hashes: &mut Vec<u64>) -> OperatorResult<()> {
-    hashes.clear();
-    hashes.resize(rows, 0);
-    for column in columns {
-        hash_column(column, hashes)?;
-    }
-    Ok(())
-}
-
-fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> OperatorResult<()> {
-    if let Some(values) = widen(column) {
-        fold_with(column, hashes, |row| key_group::hash_i64(values[row]));
-        return Ok(());
-    }
-    match column.data_type() {
-        ArrowType::Utf8 => {
-            let values = column.as_string::<i32>();
-            fold_with(column, hashes, |row| key_group::hash_bytes(values.value(row).as_bytes()));
-        }
-        ArrowType::Binary => {
-            let values = column.as_binary::<i32>();
-            fold_with(column, hashes, |row| key_group::hash_bytes(values.value(row)));
-        }
-        ArrowType::Decimal128(..) => {
-            let values = column.as_primitive::<Decimal128Type>().values();
-            fold_with(column, hashes, |row| key_group::hash_i128(values[row]));
-        }
-        ArrowType::Float32 => {
-            let values = column.as_primitive::<Float32Type>().values();
-            fold_with(column, hashes, |row| key_group::hash_f64(f64::from(values[row])));
-        }
-        ArrowType::Float64 => {
-            let values = column.as_primitive::<Float64Type>().values();
-            fold_with(column, hashes, |row| key_group::hash_f64(values[row]));
-        }
-        ArrowType::Null => hashes.iter_mut().for_each(|hash| *hash = key_group::fold(*hash, 0)),
-        other => {
-            return Err(OperatorError::fatal(format!(
-                "a column of Arrow type {other} cannot be a key; group or join by its fields instead"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn fold_with(column: &ArrayRef, hashes: &mut [u64], hash: impl Fn(usize) -> u64) {
-    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => {
-            for (row, so_far) in hashes.iter_mut().enumerate() {
-                *so_far = key_group::fold(*so_far, hash(row));
-            }
-        }
-        Some(nulls) => {
-            for (row, so_far) in hashes.iter_mut().enumerate() {
-                *so_far = key_group::fold(*so_far, if nulls.is_null(row) { 0 } else { hash(row) });
-            }
-        }
-    }
-}
-
-/// The values of an integer-like column (booleans, dates, times, timestamps too) as `i64`; `None` for other types.
-pub(crate) fn widen(column: &ArrayRef) -> Option<Cow<'_, [i64]>> {
-    fn of<T: ArrowPrimitiveType>(column: &ArrayRef) -> Cow<'_, [i64]>
-    where
-        i64: From<T::Native>,
-    {
-        Cow::Owned(column.as_primitive::<T>().values().iter().map(|v| i64::from(*v)).collect())
-    }
-    Some(match column.data_type() {
-        ArrowType::Int64 => Cow::Borrowed(column.as_primitive::<Int64Type>().values()),
-        ArrowType::Timestamp(TimeUnit::Millisecond, _) => {
-            Cow::Borrowed(column.as_primitive::<TimestampMillisecondType>().values())
-        }
-        ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
-            Cow::Borrowed(column.as_primitive::<TimestampMicrosecondType>().values())
-        }
-        ArrowType::Timestamp(TimeUnit::Nanosecond, _) => {
-            Cow::Borrowed(column.as_primitive::<TimestampNanosecondType>().values())
-        }
-        ArrowType::Int8 => of::<Int8Type>(column),
-        ArrowType::Int16 => of::<Int16Type>(column),
-        ArrowType::Int32 => of::<Int32Type>(column),
-        ArrowType::Date32 => of::<Date32Type>(column),
-        ArrowType::Time32(TimeUnit::Millisecond) => of::<Time32MillisecondType>(column),
-        ArrowType::Boolean => Cow::Owned(column.as_boolean().values().iter().map(i64::from).collect()),
-        _ => return None,
-    })
-}
-
-fn is_integer_like(data_type: &ArrowType) -> bool {
-    matches!(
-        data_type,
-        ArrowType::Boolean
-            | ArrowType::Int8
-            | ArrowType::Int16
-            | ArrowType::Int32
-            | ArrowType::Int64
-            | ArrowType::Date32
-            | ArrowType::Time32(TimeUnit::Millisecond)
-            | ArrowType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond, _)
-    )
-}
-
-/// The inverse of [`widen`]: `values` as an array of `data_type`.
-pub(crate) fn narrow(values: Vec<i64>, nulls: Option<NullBuffer>, data_type: &ArrowType) -> ArrayRef {
-    fn of<T: ArrowPrimitiveType>(values: Vec<i64>, nulls: Option<NullBuffer>) -> ArrayRef
-    where
-        T::Native: TryFrom<i64> + Default,
-    {
-        let values =
-            values.into_iter().map(|v| T::Native::try_from(v).unwrap_or_default()).collect::<Vec<_>>();
-        Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
-    }
-    match data_type {
-        ArrowType::Timestamp(unit, zone) => match unit {
-            TimeUnit::Microsecond => Arc::new(
-                PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls)
-                    .with_timezone_opt(zone.clone()),
-            ),
-            TimeUnit::Nanosecond => Arc::new(
-                PrimitiveArray::<TimestampNanosecondType>::new(values.into(), nulls)
-                    .with_timezone_opt(zone.clone()),
-            ),
-            _ => Arc::new(
-                PrimitiveArray::<TimestampMillisecondType>::new(values.into(), nulls)
-                    .with_timezone_opt(zone.clone()),
-            ),
-        },
-        ArrowType::Int8 => of::<Int8Type>(values, nulls),
-        ArrowType::Int16 => of::<Int16Type>(values, nulls),
-        ArrowType::Int32 => of::<Int32Type>(values, nulls),
-        ArrowType::Date32 => of::<Date32Type>(values, nulls),
-        ArrowType::Time32(_) => of::<Time32MillisecondType>(values, nulls),
-        ArrowType::Boolean => {
-            let bits = values.iter().map(|v| *v != 0).collect();
-            Arc::new(arrow::array::BooleanArray::new(bits, nulls))
-        }
-        _ => Arc::new(Int64Array::new(values.into(), nulls)),
-    }
-}
 
 /// Numbers distinct keys densely from 0, and gives the keys back.
 #[derive(Debug)]
@@ -533,106 +345,10 @@ fn for_each_bytes(column: &ArrayRef, mut each: impl FnMut(Option<&[u8]>)) {
     }
 }
 
-fn put<T: Clone>(values: &mut Vec<T>, id: u32, value: T, filler: T) {
-    let at = id as usize;
-    if at < values.len() {
-        values[at] = value;
-    } else {
-        values.resize(at, filler);
-        values.push(value);
-    }
-}
-
-struct NextId<'a> {
-    free: &'a mut Vec<u32>,
-    end: &'a mut u32,
-}
-
-impl NextId<'_> {
-    fn take(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            *self.end += 1;
-            *self.end - 1
-        })
-    }
-}
-
-/// Byte strings by id, in one buffer. A removed one leaves a hole; the buffer is rewritten when holes fill half of it.
-#[derive(Debug, Default)]
-struct ByteKeys {
-    table: HashTable<(u64, u32)>,
-    hasher: RandomState,
-    ranges: Vec<(usize, usize)>,
-    buffer: Vec<u8>,
-    holes: usize,
-}
-
-impl ByteKeys {
-    fn get(&self, id: u32) -> &[u8] {
-        let (start, end) = self.ranges[id as usize];
-        &self.buffer[start..end]
-    }
-
-    fn find(&self, key: &[u8]) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
-        self.table.find(hash, |(h, id)| *h == hash && self.get(*id) == key).map(|(_, id)| *id)
-    }
-
-    fn intern(&mut self, key: &[u8], next: &mut NextId<'_>) -> u32 {
-        let hash = self.hasher.hash_one(key);
-        let (ranges, buffer) = (&self.ranges, &self.buffer);
-        let same = |(h, id): &(u64, u32)| {
-            let (start, end) = ranges[*id as usize];
-            *h == hash && &buffer[start..end] == key
-        };
-        if let Some((_, id)) = self.table.find(hash, same) {
-            return *id;
-        }
-        let id = next.take();
-        self.table.insert_unique(hash, (hash, id), |(h, _)| *h);
-        self.set(id, key);
-        id
-    }
-
-    fn set(&mut self, id: u32, key: &[u8]) {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(key);
-        put(&mut self.ranges, id, (start, self.buffer.len()), (0, 0));
-    }
-
-    fn remove(&mut self, id: u32) {
-        let hash = self.hasher.hash_one(self.get(id));
-        if let Ok(found) = self.table.find_entry(hash, |(_, held)| *held == id) {
-            found.remove();
-        }
-        let (start, end) = std::mem::take(&mut self.ranges[id as usize]);
-        self.holes += end - start;
-        if self.holes > (1 << 20) && self.holes > self.buffer.len() / 2 {
-            let mut buffer = Vec::with_capacity(self.buffer.len() - self.holes);
-            for range in &mut self.ranges {
-                let start = buffer.len();
-                buffer.extend_from_slice(&self.buffer[range.0..range.1]);
-                *range = (start, buffer.len());
-            }
-            self.buffer = buffer;
-            self.holes = 0;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tests::tables;
     use super::*;
-    use arrow::array::{Float64Array, Int32Array};
-
-    fn tables() -> Vec<Vec<ArrayRef>> {
-        let ints: ArrayRef = Arc::new(Int32Array::from(vec![Some(7), None, Some(-1), Some(7), None]));
-        let longs: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), None, Some(1), Some(2)]));
-        let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some(""), Some("a"), None]));
-        let floats: ArrayRef =
-            Arc::new(Float64Array::from(vec![Some(0.5), None, Some(1.0), Some(0.5), None]));
-        vec![vec![ints.clone()], vec![ints, longs], vec![text.clone()], vec![text, floats]]
-    }
 
     #[test]
     fn equal_keys_share_an_id_and_come_back_as_they_were() {
@@ -657,21 +373,5 @@ mod tests {
                 assert_eq!(table.key_columns(&ids[..3]).unwrap(), first);
             }
         }
-    }
-
-    #[test]
-    fn hashes_follow_the_table_of_key_group() {
-        let keys = tables();
-        let mut hashes = Vec::new();
-        hash_columns(&keys[0], 5, &mut hashes).unwrap();
-        assert_eq!(hashes[..3], [key_group::hash_i64(7), 0, key_group::hash_i64(-1)]);
-        hash_columns(&keys[3], 5, &mut hashes).unwrap();
-        let expected = key_group::fold(key_group::hash_bytes(b"a"), key_group::hash_f64(0.5));
-        assert_eq!(hashes[0], expected);
-        let nested: ArrayRef = Arc::new(arrow::array::ListArray::new_null(
-            Arc::new(arrow::datatypes::Field::new("item", ArrowType::Int32, true)),
-            1,
-        ));
-        assert!(hash_columns(&[nested], 1, &mut hashes).unwrap_err().to_string().contains("cannot be a key"));
     }
 }

@@ -1,0 +1,198 @@
+//! Runs a job in this process: its configuration, its handle, and its start.
+//!
+//! One thread, the job's [`master`], does all the rest. Invariant: nothing of a job starts when its graph is invalid or the
+//! checkpoint it is to go on from does not fit it.
+
+mod master;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::master::Master;
+use crate::channel::lock;
+use crate::checkpoint::coordinator::CoordinatorConfig;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::storage::{CheckpointStorage, Restored};
+use crate::error::Error;
+use crate::graph::JobGraph;
+use crate::metrics::{JobMetrics, TaskMetrics};
+use crate::restart::RestartStrategy;
+use crate::task::JobEvent;
+use crate::time::{Clock, SystemClock};
+
+/// How a job is run.
+#[derive(Debug, Clone)]
+pub struct JobConfig {
+    /// The job's name.
+    pub name: String,
+    /// Identifies the run and its restores: 32 hex digits, fresh or that of the restored checkpoint.
+    pub lineage: String,
+    /// When to take checkpoints.
+    pub checkpointing: CoordinatorConfig,
+    /// How many complete checkpoints are kept.
+    pub num_retained: usize,
+    /// What to do when a task fails.
+    pub restart: RestartStrategy,
+    /// Bound of a channel between two subtasks, bytes.
+    pub channel_capacity_bytes: usize,
+    /// How long a small batch may wait for others before it is sent.
+    pub buffer_timeout: Duration,
+}
+
+/// Where a job stands. Names are Flink's job states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatus {
+    /// Tasks are being started.
+    Created,
+    /// All tasks run.
+    Running,
+    /// A region waits for its restart.
+    Restarting,
+    /// All input is processed and all output committed.
+    Finished,
+    /// Stopped by the user.
+    Canceled,
+    /// Stopped by an error.
+    Failed,
+}
+
+/// What can be seen of a running job from outside.
+#[derive(Debug, Clone)]
+pub struct VertexProgress {
+    /// Name of the task.
+    pub name: String,
+    /// It reads from the outside.
+    pub is_source: bool,
+    /// It writes to the outside.
+    pub is_sink: bool,
+    /// Metrics of its subtasks.
+    pub subtasks: Vec<Arc<TaskMetrics>>,
+    /// How many of them have finished.
+    pub finished: usize,
+}
+
+struct Observed {
+    status: JobStatus,
+    vertices: Vec<VertexProgress>,
+}
+
+/// A running job.
+pub struct JobHandle {
+    master: Option<JoinHandle<Result<JobStatus, Error>>>,
+    events: mpsc::Sender<JobEvent>,
+    observed: Arc<Mutex<Observed>>,
+    metrics: Arc<JobMetrics>,
+}
+
+impl JobHandle {
+    /// Where the job stands.
+    pub fn status(&self) -> JobStatus {
+        lock(&self.observed).status
+    }
+
+    /// What its tasks have done.
+    pub fn vertices(&self) -> Vec<VertexProgress> {
+        lock(&self.observed).vertices.clone()
+    }
+
+    /// Checkpoints and restarts.
+    pub fn metrics(&self) -> &JobMetrics {
+        &self.metrics
+    }
+
+    /// Whether [`JobHandle::wait`] would return at once.
+    pub fn is_done(&self) -> bool {
+        self.master.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops the job without a checkpoint.
+    pub fn cancel(&self) {
+        // A job that has ended needs no cancelling.
+        let _ = self.events.send(JobEvent::Cancel);
+    }
+
+    /// Waits for the end of the job: `Finished` or `Canceled`.
+    ///
+    /// # Errors
+    /// What made it fail.
+    pub fn wait(mut self) -> Result<JobStatus, Error> {
+        let Some(master) = self.master.take() else { return Ok(JobStatus::Finished) };
+        master.join().unwrap_or_else(|_| Err(Error::InvalidJob("the job's master thread panicked".into())))
+    }
+}
+
+/// A fresh lineage: 32 hex digits.
+pub fn new_lineage() -> String {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let part = || {
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_i64(SystemClock.now_ms());
+        hasher.write_u32(std::process::id());
+        hasher.finish()
+    };
+    format!("{:016x}{:016x}", part(), part())
+}
+
+/// Starts a job, from `restore` if given. The storage must be that of `config.lineage`.
+///
+/// # Errors
+/// When the graph is invalid or the checkpoint does not fit it; nothing was started then.
+pub fn start(
+    graph: JobGraph,
+    config: JobConfig,
+    storage: CheckpointStorage,
+    restore: Option<Restored>,
+) -> Result<JobHandle, Error> {
+    graph.validate()?;
+    if let Some(restored) = &restore {
+        check_restorable(&graph, &restored.manifest, &config)?;
+    }
+    let (events, inbox) = mpsc::channel();
+    let vertices = graph
+        .vertices
+        .iter()
+        .map(|vertex| VertexProgress {
+            name: vertex.name.clone(),
+            is_source: vertex.is_source(),
+            is_sink: vertex.outputs.is_empty(),
+            subtasks: (0..vertex.parallelism).map(|_| Arc::new(TaskMetrics::default())).collect(),
+            finished: 0,
+        })
+        .collect();
+    let observed = Arc::new(Mutex::new(Observed { status: JobStatus::Created, vertices }));
+    let metrics = Arc::new(JobMetrics::default());
+    let master =
+        Master::new(graph, config, storage, restore, events.clone(), observed.clone(), metrics.clone());
+    let master = std::thread::Builder::new()
+        .name("job-master".into())
+        .spawn(move || master.run(&inbox))
+        .map_err(|e| Error::InvalidJob(format!("cannot start the job's master thread: {e}")))?;
+    Ok(JobHandle { master: Some(master), events, observed, metrics })
+}
+
+fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -> Result<(), Error> {
+    let fail = |reason: String| {
+        let location = format!("{}/chk-{}", manifest.lineage, manifest.checkpoint);
+        Err(Error::CheckpointRead { location, reason })
+    };
+    if manifest.lineage != config.lineage {
+        return fail(format!("it belongs to the run {}, not to {}", manifest.lineage, config.lineage));
+    }
+    if manifest.max_parallelism != graph.max_parallelism {
+        return fail(format!(
+            "it has {} key groups, the job {}; set pipeline.max-parallelism to {0}",
+            manifest.max_parallelism, graph.max_parallelism
+        ));
+    }
+    let known: BTreeSet<&String> = graph.vertices.iter().flat_map(|v| &v.operators).collect();
+    let orphan = manifest.states.iter().find(|state| !known.contains(&state.uid));
+    match orphan {
+        Some(state) => fail(format!(
+            "it holds state `{}` of operator {}, which this job does not have: the query was changed",
+            state.name, state.uid
+        )),
+        None => Ok(()),
+    }
+}
