@@ -74,7 +74,7 @@ pub(crate) fn run(args: &KeeperBenchArgs) -> Result<(), Failure> {
         None => {
             let program = std::env::current_exe().map_err(Failure::job)?;
             let program = program.to_string_lossy().replace('\'', r"'\''");
-            format!("'{program}' keeper --data-dir {{data}} --client-port {{port}}")
+            format!("'{program}' keeper --data-dir {{data}} --client-port {{port}} --set maxClientCnxns=0")
         }
     };
     // Servers are told where their data is from wherever they run.
