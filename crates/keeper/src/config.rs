@@ -402,6 +402,7 @@ impl Config {
             container_max_per_minute: self.containers.max_per_minute as usize,
             container_max_never_used_ms: self.containers.max_never_used.map_or(0, millis),
             max_outstanding: self.limits.global_outstanding as usize,
+            audit: self.audit,
             prep: PrepOptions {
                 enforce_quota: self.enforce_quota,
                 reconfig_enabled: self.reconfig_enabled,

@@ -9,6 +9,7 @@
 //! - a notification goes out before the answer of any read that could see the change;
 //! - each session's end is one transaction, whether the client, silence or a server command ended it.
 
+mod audit;
 mod connection;
 mod passwd;
 mod prep;
@@ -56,6 +57,8 @@ pub struct CoreOptions {
     pub max_outstanding: usize,
     /// A client with this many bytes of reads behind its own writes, or of answers that it does not take, is not read from.
     pub max_queued_bytes: usize,
+    /// Whether changes are written to the audit log (`audit.enable`).
+    pub audit: bool,
     /// Settings of requests.
     pub prep: PrepOptions,
     /// Settings of permissions.
@@ -77,6 +80,7 @@ impl Default for CoreOptions {
             container_max_never_used_ms: 300_000,
             max_outstanding: 1000,
             max_queued_bytes: 16 << 20,
+            audit: false,
             prep: PrepOptions { digest: true, close_session_paths: true, ..PrepOptions::default() },
             access: Access::default(),
             authentication: crate::authentication::Authentication::default(),
@@ -694,6 +698,7 @@ impl Core {
             _ => {}
         }
         let closes = matches!(txn, Txn::CloseSession { .. });
+        let audited = if self.options.audit { audit::Entry::of(&txn) } else { None };
         let (watches, connections, access, events) =
             (&mut self.watches, &mut self.connections, &self.access, &mut self.events);
         let (dirty, counters) = (&mut self.dirty, &mut self.counters);
@@ -725,6 +730,9 @@ impl Core {
                 zxid = format_args!("0x{:x}", header.zxid),
                 "the tree's digest is not what was computed when the transaction was proposed: please report this"
             );
+        }
+        if let Some(entry) = audited {
+            entry.write(header.client_id, connection.and_then(|id| self.connections.get(&id)), &applied);
         }
         if let Some(id) = connection {
             self.answer_write(id, header.zxid, &applied);

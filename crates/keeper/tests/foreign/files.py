@@ -3,7 +3,7 @@
 
     files.py [JARS]
 
-JARS: a directory with ZooKeeper's jars, 3.9 (default: /opt/zk39). Needs cargo, java and kazoo.
+JARS: a directory with ZooKeeper's jars, 3.9 (default: zk39 in $FOREIGN_DIR, where setup.sh puts them). Needs cargo, java and kazoo.
 A test of the keeper writes a data directory (80 znodes; snapshots plain, gzip and Snappy; logs beside them). Every file must be read by
 TxnLogToolkit or SnapshotFormatter without a complaint, and a server started on the directory, from each snapshot, must have the znodes.
 """
@@ -20,7 +20,8 @@ import time
 from kazoo.client import KazooClient
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-JARS = sys.argv[1] if len(sys.argv) > 1 else "/opt/zk39"
+FOREIGN = os.environ.get("FOREIGN_DIR") or os.path.join(HERE, "../../../../target/foreign")
+JARS = sys.argv[1] if len(sys.argv) > 1 else os.path.abspath(os.path.join(FOREIGN, "zk39"))
 # As the test has it.
 SNAPSHOTS = {"snapshot.14.gz": 20, "snapshot.28.snappy": 40, "snapshot.3c": 60}
 ZNODES = 80
