@@ -16,7 +16,8 @@ pub(super) struct Entry {
 impl Entry {
     /// The entry of a transaction; `None` for what is not audited, such as the beginning of a session.
     pub(super) fn of(txn: &Txn) -> Option<Entry> {
-        let entry = |operation, znode: &str| Some(Entry { operation, znode: Some(znode.into()), znode_type: None });
+        let entry =
+            |operation, znode: &str| Some(Entry { operation, znode: Some(znode.into()), znode_type: None });
         match txn {
             Txn::Create(create) => {
                 let znode_type = match create.kind {

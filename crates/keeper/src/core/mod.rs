@@ -952,3 +952,6 @@ fn write_result(applied: &Applied, op: i32, body: &mut Vec<u8>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
