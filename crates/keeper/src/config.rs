@@ -189,11 +189,11 @@ pub struct Config {
 pub struct Limits {
     /// Connections from one address (`maxClientCnxns`); `None`: any number.
     pub max_client_cnxns: Option<u32>,
-    /// Connections to one port (`maxCnxns`); `None`: any number.
+    /// Connections to all ports together (`maxCnxns`; Apache counts each port's); `None`: any number.
     pub max_cnxns: Option<u32>,
     /// The longest packet in bytes (`jute.maxbuffer`).
     pub max_packet_bytes: u32,
-    /// Unanswered requests of all clients (`globalOutstandingLimit`).
+    /// Unanswered requests of each connection (`globalOutstandingLimit`; Apache counts all connections').
     pub global_outstanding: u32,
     /// Bytes of all large requests at work (`largeRequestMaxBytes`).
     pub large_request_max_bytes: u64,

@@ -1,4 +1,4 @@
-//! What the server counts, under ZooKeeper's names: for `mntr`, the admin server and Prometheus.
+//! What the server counts, under ZooKeeper's names where it has one: for `mntr`, the admin server and Prometheus.
 
 use crate::core::Core;
 use crate::proto::op;
@@ -6,7 +6,7 @@ use crate::proto::op;
 /// A figure as of now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
-    /// ZooKeeper's name, without prefix.
+    /// ZooKeeper's name or, where it has none, ours; without prefix.
     pub name: &'static str,
     /// The value.
     pub value: f64,

@@ -106,7 +106,7 @@ pub fn run(
         }
         "get_trace_mask" => put("tracemask", 306.into()),
         "set_trace_mask" => match arguments.get("traceMask").map(|mask| mask.parse::<i64>()) {
-            // Tracing is by `RUST_LOG` here; the mask is taken, as tools expect, and has no effect.
+            // There is no trace mask here; one is taken, as tools expect, and has no effect.
             Some(Ok(mask)) => put("tracemask", mask.into()),
             Some(Err(_)) => error = "setTraceMask requires long traceMask argument".into(),
             None => error = "setTraceMask requires long traceMask argument".into(),
