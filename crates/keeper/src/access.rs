@@ -1,5 +1,6 @@
 //! Who may do what: the schemes' rules over lists of permissions, as ZooKeeper's `checkACL` and `fixupACL`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::acl::{Acl, Acls, Id, OPEN_ACL_UNSAFE};
@@ -39,8 +40,9 @@ impl Access {
             return Ok(acls.clone());
         }
         let mut fixed: Vec<Acl> = Vec::with_capacity(acls.len());
-        for (at, acl) in acls.iter().enumerate() {
-            if acls[..at].contains(acl) {
+        let mut seen = HashSet::with_capacity(acls.len());
+        for acl in acls.iter() {
+            if !seen.insert(acl) {
                 continue;
             }
             if is_anyone(&acl.id) {

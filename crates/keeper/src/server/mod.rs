@@ -5,6 +5,7 @@
 
 mod durability;
 mod event_loop;
+pub mod framing;
 mod from_config;
 mod sockets;
 mod tls_session;

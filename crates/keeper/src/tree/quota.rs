@@ -14,6 +14,8 @@ pub(super) const LIMIT_NODE: &str = "zookeeper_limits";
 /// Name of the znode with the counts.
 const STAT_NODE: &str = "zookeeper_stats";
 const QUOTA_ROOT: &str = "/zookeeper/quota";
+/// Nobody's limits or counts are longer. They are read at each write below, so that a longer text would make these slow.
+const MAX_TRACK_BYTES: usize = 1024;
 
 /// The subtree that a znode below `/zookeeper/quota` is about.
 pub(super) fn limited_path(quota_node: &str) -> Option<&str> {
@@ -27,7 +29,7 @@ pub struct StatsTrack(BTreeMap<String, i64>);
 impl StatsTrack {
     /// Reads the text; what is not `key=number` is passed over.
     pub fn parse(text: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(text);
+        let text = String::from_utf8_lossy(&text[..text.len().min(MAX_TRACK_BYTES)]);
         let pairs = text.split([',', ';']).filter_map(|pair| {
             let mut parts = pair.split('=');
             let (key, value) = (parts.next()?, parts.next()?);
@@ -81,7 +83,7 @@ impl Tree {
             return Ok(());
         };
         let passes = |more: i64, key: &str, hard: &str| {
-            more != 0 && limits.get(hard) > -1 && counted.get(key) + more > limits.get(hard)
+            more != 0 && limits.get(hard) > -1 && counted.get(key).saturating_add(more) > limits.get(hard)
         };
         match passes(count, "count", "countHardLimit") || passes(bytes, "bytes", "byteHardLimit") {
             true => Err(Code::QuotaExceeded),
@@ -116,8 +118,8 @@ impl Tree {
         let Some(limited) = self.quota_around(path) else { return };
         let stat_path = format!("{QUOTA_ROOT}{limited}/{STAT_NODE}");
         let Some(mut track) = self.track(limited, STAT_NODE) else { return };
-        track.set("count", track.get("count") + count);
-        track.set("bytes", track.get("bytes") + bytes);
+        track.set("count", track.get("count").saturating_add(count));
+        track.set("bytes", track.get("bytes").saturating_add(bytes));
         self.write_track(&stat_path, &track);
     }
 
