@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use crate::acl::{Acl, Acls, Id, OPEN_ACL_UNSAFE};
 use crate::proto::Code;
 
+/// What `auth` stands for in a list may make it longer by no more than this.
+const MAX_PROVED_BYTES: usize = 1 << 20;
+
 /// The rules' settings.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
@@ -40,6 +43,7 @@ impl Access {
             return Ok(acls.clone());
         }
         let mut fixed: Vec<Acl> = Vec::with_capacity(acls.len());
+        let mut proved_bytes = 0;
         let mut seen = HashSet::with_capacity(acls.len());
         for acl in acls.iter() {
             if !seen.insert(acl) {
@@ -50,7 +54,8 @@ impl Access {
             } else if &*acl.id.scheme == "auth" {
                 let proved: Vec<&Id> =
                     ids.iter().filter(|id| self.is_known(&id.scheme) && is_proof(&id.scheme)).collect();
-                if proved.is_empty() {
+                proved_bytes += proved.iter().map(|id| id.scheme.len() + id.id.len() + 12).sum::<usize>();
+                if proved.is_empty() || proved_bytes > MAX_PROVED_BYTES {
                     return Err(Code::InvalidAcl);
                 }
                 fixed.extend(proved.into_iter().map(|id| Acl { perms: acl.perms, id: id.clone() }));

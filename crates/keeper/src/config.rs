@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use crate::access::Access;
 use crate::authentication::{Authentication, SaslSettings};
-use crate::core::{CoreOptions, PrepOptions};
+use crate::core::{self, CoreOptions, PrepOptions};
 pub use crate::storage::Compression;
 
 /// Why there is no configuration.
@@ -201,22 +201,10 @@ pub struct Limits {
     pub large_request_threshold: Option<u64>,
     /// How long a connection may stay without a session (`nio.sessionlessCnxnTimeout`).
     pub sessionless_timeout: Duration,
-    /// TLS handshakes at once (`outstandingHandshake.limit`).
-    pub outstanding_handshakes: Option<u32>,
     /// New connections.
     pub connections: ConnectionThrottle,
     /// Requests at work (`requestThrottleLimit`); `None`: any number.
     pub request_throttle: Option<u32>,
-    /// How long a request waits for its turn at most (`requestThrottleStallTime`).
-    pub request_throttle_stall: Duration,
-    /// Whether requests whose connection has gone are dropped (`requestThrottleDropStale`).
-    pub drop_stale: bool,
-    /// Whether a request older than its session's timeout counts as stale (`requestStaleLatencyCheck`).
-    pub stale_latency_check: bool,
-    /// Whether a request whose connection has closed counts as stale (`requestStaleConnectionCheck`).
-    pub stale_connection_check: bool,
-    /// After how long in the queue a request is answered with "throttled" (`throttledOpWaitTime`); `None`: never.
-    pub throttled_op_wait: Option<Duration>,
 }
 
 /// Tokens that new sessions need: Apache's "BLUE" throttle.
@@ -388,7 +376,8 @@ impl Config {
     pub fn core_options(&self) -> CoreOptions {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let millis_i32 = |time| i32::try_from(millis(time)).unwrap_or(i32::MAX);
-        let security = &self.security;
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (security, limits, throttle) = (&self.security, &self.limits, &self.limits.connections);
         let disabled = [("digest", security.digest), ("x509", security.x509), ("sasl", security.sasl_acls)];
         let disabled_schemes: Vec<String> =
             disabled.iter().filter(|(_, on)| !on).map(|(scheme, _)| (*scheme).to_owned()).collect();
@@ -401,7 +390,23 @@ impl Config {
             container_check_interval_ms: millis(self.containers.check_interval),
             container_max_per_minute: self.containers.max_per_minute as usize,
             container_max_never_used_ms: self.containers.max_never_used.map_or(0, millis),
-            max_outstanding: self.limits.global_outstanding as usize,
+            max_outstanding: limits.request_throttle.unwrap_or(u32::MAX).min(limits.global_outstanding)
+                as usize,
+            limits: core::Limits {
+                large_request_bytes: bytes(limits.large_request_max_bytes),
+                large_request_threshold: limits.large_request_threshold.map(bytes),
+                ..core::Limits::default()
+            },
+            connection_throttle: core::ConnectionThrottle {
+                max_tokens: throttle.max_tokens.unwrap_or(0),
+                fill_time_ms: millis(throttle.fill_time),
+                fill_count: throttle.fill_count,
+                freeze_time_ms: throttle.freeze_time.map(millis),
+                drop_increase: throttle.drop_increase,
+                drop_decrease: throttle.drop_decrease,
+                decrease_ratio: throttle.decrease_ratio,
+                weights: throttle.weights.unwrap_or((1, 1)),
+            },
             audit: self.audit,
             prep: PrepOptions {
                 enforce_quota: self.enforce_quota,

@@ -40,7 +40,7 @@ pub fn of(core: &Core) -> Vec<Metric> {
         gauge("local_sessions", 0.0),
         gauge("open_file_descriptor_count", files.0),
         gauge("max_file_descriptor_count", files.1),
-        gauge("connection_drop_probability", 0.0),
+        gauge("connection_drop_probability", core.connection_drop_share()),
         gauge("auth_failed_count", counters.auth_failed as f64),
         gauge("readonly_mode", f64::from(u8::from(core.read_only()))),
         counter("connection_request_count", counters.connections_accepted),
@@ -50,6 +50,12 @@ pub fn of(core: &Core) -> Vec<Metric> {
         counter("watches_fired", counters.watches_fired),
         counter("commit_count", counters.transactions),
         counter("requests_refused_read_only", counters.refused_read_only),
+        counter("connection_rejected", counters.connections_rejected),
+        counter("connection_throttled", counters.connections_throttled),
+        counter("sessionless_connections_expired", counters.sessionless_expired),
+        counter("large_requests_rejected", counters.large_requests_rejected),
+        counter("slow_clients_closed", counters.slow_clients_closed),
+        counter("watches_refused", counters.watches_refused),
         counter("op_count_total", counters.requests_by_op.values().sum()),
     ];
     let by_op: [(&'static str, &[i32]); 20] = [

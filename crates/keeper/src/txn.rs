@@ -116,6 +116,25 @@ impl Txn {
         }
     }
 
+    /// About how long the body is: what a client decides about it is in this.
+    pub fn approximate_bytes(&self) -> usize {
+        let acl_bytes =
+            |acl: &Acls| acl.iter().map(|acl| acl.id.scheme.len() + acl.id.id.len() + 12).sum::<usize>();
+        32 + match self {
+            Txn::Create(CreateTxn { path, data, acl, .. }) => {
+                path.len() + data.as_ref().map_or(0, |data| data.len()) + acl_bytes(acl)
+            }
+            Txn::SetData { path, data, .. } | Txn::Reconfig { path, data, .. } => {
+                path.len() + data.as_ref().map_or(0, |data| data.len())
+            }
+            Txn::SetAcl { path, acl, .. } => path.len() + acl_bytes(acl),
+            Txn::Delete { path, .. } | Txn::Check { path, .. } => path.len(),
+            Txn::CloseSession { paths } => paths.iter().flatten().map(|path| path.len() + 4).sum(),
+            Txn::Multi(parts) => parts.iter().map(Txn::approximate_bytes).sum(),
+            Txn::CreateSession { .. } | Txn::Error(_) => 0,
+        }
+    }
+
     /// Writes the body.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {

@@ -27,8 +27,21 @@ const IN_DATA_TABLE: u8 = DATA | PERSISTENT | RECURSIVE;
 #[derive(Debug, Default)]
 pub struct Watches {
     by_path: HashMap<Arc<str>, HashMap<ConnectionId, u8>>,
-    by_connection: HashMap<ConnectionId, HashSet<Arc<str>>>,
+    by_connection: HashMap<ConnectionId, Watched>,
     recursive: usize,
+}
+
+/// What a connection watches.
+#[derive(Debug, Default)]
+struct Watched {
+    paths: HashSet<Arc<str>>,
+    /// What they cost, see [`cost_bytes`].
+    bytes: usize,
+}
+
+/// What a watch of this path costs, in both tables.
+fn cost_bytes(path: &str) -> usize {
+    path.len() + 128
 }
 
 /// Totals, as `wchs` prints them.
@@ -45,6 +58,17 @@ pub struct WatchesSummary {
 impl Watches {
     /// Adds watches of the kinds `bits`.
     pub fn add(&mut self, path: &str, connection: ConnectionId, bits: u8) {
+        self.add_within(path, connection, bits, usize::MAX);
+    }
+
+    /// Adds watches of the kinds `bits`, unless all that the connection watches would then cost more than `limit_bytes`. Whether it did.
+    pub fn add_within(&mut self, path: &str, connection: ConnectionId, bits: u8, limit_bytes: usize) -> bool {
+        let have = self.by_connection.get(&connection);
+        if have.is_some_and(|have| have.bytes.saturating_add(cost_bytes(path)) > limit_bytes)
+            && !have.is_some_and(|have| have.paths.contains(path))
+        {
+            return false;
+        }
         let path = match self.by_path.get_key_value(path) {
             Some((path, _)) => path.clone(),
             None => path.into(),
@@ -54,7 +78,12 @@ impl Watches {
             self.recursive += 1;
         }
         *before |= bits;
-        self.by_connection.entry(connection).or_default().insert(path);
+        let watched = self.by_connection.entry(connection).or_default();
+        let bytes = cost_bytes(&path);
+        if watched.paths.insert(path) {
+            watched.bytes += bytes;
+        }
+        true
     }
 
     /// Whether the connection has a watch of this kind on this path.
@@ -70,7 +99,7 @@ impl Watches {
 
     /// Removes all watches of a connection.
     pub fn remove_connection(&mut self, connection: ConnectionId) {
-        for path in self.by_connection.remove(&connection).unwrap_or_default() {
+        for path in self.by_connection.remove(&connection).unwrap_or_default().paths {
             if let Some(watchers) = self.by_path.get_mut(&path) {
                 if watchers.remove(&connection).is_some_and(|bits| bits & RECURSIVE != 0) {
                     self.recursive -= 1;
@@ -190,14 +219,12 @@ impl Watches {
     }
 }
 
-fn forget(
-    by_connection: &mut HashMap<ConnectionId, HashSet<Arc<str>>>,
-    connection: ConnectionId,
-    path: &str,
-) {
-    if let Some(paths) = by_connection.get_mut(&connection) {
-        paths.remove(path);
-        if paths.is_empty() {
+fn forget(by_connection: &mut HashMap<ConnectionId, Watched>, connection: ConnectionId, path: &str) {
+    if let Some(watched) = by_connection.get_mut(&connection) {
+        if watched.paths.remove(path) {
+            watched.bytes -= cost_bytes(path);
+        }
+        if watched.paths.is_empty() {
             by_connection.remove(&connection);
         }
     }

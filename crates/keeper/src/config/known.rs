@@ -23,6 +23,7 @@ const KERBEROS: &str = "concerns Kerberos, which this server does not speak";
 const PAUSES: &str = "watches for pauses of the JVM's garbage collector; there is none here";
 const CLIENT: &str = "configures Apache's client, not a server";
 const PATHS: &str = "counts requests by path for the command `top`; this server does not";
+const WAITING: &str = "concerns requests in the server's queue; here a client's requests wait in its socket, and none is dropped";
 const LOGGING: &str = "configures logging of the JVM; see RUST_LOG";
 
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
@@ -118,6 +119,16 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("console.threshold", LOGGING),
     ("auditlog.", LOGGING),
     ("audit.impl.class", "names a Java class that writes the audit log; here it goes to the log"),
+    // Throttles.
+    ("requestThrottleStallTime", WAITING),
+    ("requestThrottleDropStale", WAITING),
+    ("requestStaleLatencyCheck", WAITING),
+    ("requestStaleConnectionCheck", WAITING),
+    ("throttledOpWaitTime", WAITING),
+    (
+        "outstandingHandshake.limit",
+        "limits how many TLS handshakes Netty does at once; here a client without a session has little time and memory",
+    ),
     // TLS of the JVM.
     ("ssl.protocol", "names the JVM's TLS context; see ssl.enabledProtocols"),
     ("ssl.context.supplier.class", "names a Java class that makes TLS contexts"),

@@ -189,7 +189,6 @@ fn limits(s: &mut Settings) -> Result<Limits> {
         large_request_max_bytes: s.int("largeRequestMaxBytes", 100 << 20, 1..=MAX)? as u64,
         large_request_threshold: s.limit("largeRequestThreshold", -1)?,
         sessionless_timeout: s.millis("nio.sessionlessCnxnTimeout", 10_000)?,
-        outstanding_handshakes: count(s.limit("outstandingHandshake.limit", -1)?),
         connections: ConnectionThrottle {
             max_tokens: count(s.limit("connectionMaxTokens", 0)?),
             fill_time: s.millis("connectionTokenFillTime", 1)?,
@@ -201,11 +200,6 @@ fn limits(s: &mut Settings) -> Result<Limits> {
             weights: weighted.then_some((global, renewed)),
         },
         request_throttle: count(s.limit("requestThrottleLimit", 0)?),
-        request_throttle_stall: s.millis("requestThrottleStallTime", 100)?,
-        drop_stale: s.flag("requestThrottleDropStale", true)?,
-        stale_latency_check: s.flag("requestStaleLatencyCheck", false)?,
-        stale_connection_check: s.flag("requestStaleConnectionCheck", true)?,
-        throttled_op_wait: s.limit("throttledOpWaitTime", 0)?.map(Duration::from_millis),
     })
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::access::ip_identity;
 use crate::acl::Id;
+use crate::proto::Code;
 use crate::sasl::SaslServer;
 
 /// A request that has not been answered, in the order of the requests.
@@ -14,6 +15,10 @@ pub(super) enum Queued {
     Write { zxid: i64, xid: i32, op: i32, received_ms: i64 },
     /// A read that came behind a write of its own session, whole.
     Read { frame: Box<[u8]>, received_ms: i64 },
+    /// The answer of a write that is done, behind reads that wait until the client takes their answers.
+    Answer { frames: Box<[u8]> },
+    /// A request that is refused in its turn.
+    Refused { xid: i32, op: i32, code: Code, received_ms: i64 },
 }
 
 /// How far a connection is.
@@ -73,12 +78,16 @@ pub struct Connection {
     pub ids: Vec<Id>,
     /// Bytes to be sent.
     pub out: Vec<u8>,
+    /// How many of them have been sent.
+    pub(super) sent: usize,
     /// Whether the client knows the read-only flag of the connect packets.
     pub(super) knows_read_only: bool,
     /// How far its SASL exchange is, if it has begun one.
     pub(super) sasl: Option<SaslServer>,
     pub(super) queue: VecDeque<Queued>,
     pub(super) queued_bytes: usize,
+    /// Bytes of notifications since `out` was empty.
+    pub(super) notification_bytes: usize,
     /// Whether the connection is in the core's list of those with something to send.
     pub(super) dirty: bool,
     /// What `cons` prints.
@@ -108,10 +117,12 @@ impl Connection {
             timeout_ms: 0,
             ids: vec![ip_identity(peer)],
             out: Vec::new(),
+            sent: 0,
             knows_read_only: true,
             sasl: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            notification_bytes: 0,
             dirty: false,
             traffic: Traffic::default(),
             established_ms: now_wall_ms,
@@ -121,6 +132,11 @@ impl Connection {
             last_response_ms: 0,
             last_latency_ms: 0,
         }
+    }
+
+    /// Bytes that the client has not taken.
+    pub fn unsent_bytes(&self) -> usize {
+        self.out.len().saturating_sub(self.sent)
     }
 
     /// Number of requests that wait for their answer.

@@ -11,13 +11,17 @@
 
 mod audit;
 mod connection;
+mod limits;
 mod passwd;
 mod prep;
 mod reads;
 mod sasl;
+mod throttle;
 
 pub use connection::{Connection, Phase, Traffic};
+pub use limits::Limits;
 pub use prep::PrepOptions;
+pub use throttle::ConnectionThrottle;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -35,6 +39,7 @@ use crate::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::watch::{ConnectionId, Watches};
 use connection::Queued;
 use prep::{Prep, Requester};
+use throttle::Bucket;
 
 /// What the core needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -53,10 +58,14 @@ pub struct CoreOptions {
     pub container_max_per_minute: usize,
     /// After how long a container goes that never had a child, in ms; 0: never.
     pub container_max_never_used_ms: i64,
-    /// A client with this many unanswered requests is not read from.
+    /// A client with this many unanswered requests is not read from; nor, when all together have so many, is a client that has any.
     pub max_outstanding: usize,
     /// A client with this many bytes of reads behind its own writes, or of answers that it does not take, is not read from.
     pub max_queued_bytes: usize,
+    /// Limits of memory.
+    pub limits: Limits,
+    /// How fast sessions may come.
+    pub connection_throttle: ConnectionThrottle,
     /// Whether changes are written to the audit log (`audit.enable`).
     pub audit: bool,
     /// Settings of requests.
@@ -81,6 +90,8 @@ impl Default for CoreOptions {
             container_max_never_used_ms: 300_000,
             max_outstanding: 1000,
             max_queued_bytes: 16 << 20,
+            limits: Limits::default(),
+            connection_throttle: ConnectionThrottle::default(),
             audit: false,
             prep: PrepOptions { digest: true, close_session_paths: true, ..PrepOptions::default() },
             access: Access::default(),
@@ -104,6 +115,8 @@ struct Proposed {
     header: TxnHeader,
     txn: Txn,
     connection: Option<ConnectionId>,
+    /// Its length in the log.
+    bytes: usize,
     /// The digest that the tree must have behind it.
     digest: Option<i64>,
 }
@@ -139,6 +152,12 @@ pub struct Counters {
     pub watches_fired: u64,
     pub transactions: u64,
     pub refused_read_only: u64,
+    pub connections_rejected: u64,
+    pub connections_throttled: u64,
+    pub sessionless_expired: u64,
+    pub large_requests_rejected: u64,
+    pub slow_clients_closed: u64,
+    pub watches_refused: u64,
 }
 
 /// The server. See the module's page.
@@ -155,7 +174,10 @@ pub struct Core {
     connections: HashMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
     proposed: VecDeque<Proposed>,
+    proposed_bytes: usize,
+    proposed_large_bytes: usize,
     proposals: Proposals,
+    bucket: Bucket,
     dirty: Vec<ConnectionId>,
     now: Now,
     started: Now,
@@ -173,7 +195,15 @@ impl Core {
         for (id, timeout_ms) in &sessions {
             tracked.track(*id, *timeout_ms, now.monotonic_ms);
         }
+        let seed = options
+            .authentication
+            .nonce(0)
+            .bytes()
+            .fold(1, |seed, byte| u64::wrapping_mul(seed, 31).wrapping_add(byte.into()));
         Core {
+            bucket: Bucket::new(options.connection_throttle.clone(), now.monotonic_ms, seed.max(1)),
+            proposed_bytes: 0,
+            proposed_large_bytes: 0,
             prep: Prep::new(&tree, options.prep.clone()),
             tree,
             sessions: tracked,
@@ -238,18 +268,11 @@ impl Core {
             Phase::Open => {
                 let session_id = connection.session_id;
                 self.sessions.touch(session_id, self.now.monotonic_ms);
-                self.request(id, frame, self.now.monotonic_ms);
+                if !self.refuses_large_request(id, frame.len()) {
+                    self.request(id, frame, self.now.monotonic_ms);
+                }
             }
             Phase::Closing => {}
-        }
-    }
-
-    /// A packet came that is longer than the limit; only its beginning is here. Answers an error where its header can be read.
-    pub fn oversized_packet(&mut self, id: ConnectionId, beginning: &[u8]) {
-        let open = self.connections.get(&id).is_some_and(|connection| connection.phase == Phase::Open);
-        match RequestHeader::read(&mut Reader::new(beginning)) {
-            Ok(header) if open => self.fail(id, header, Code::BadArguments),
-            _ => self.close(id),
         }
     }
 
@@ -274,21 +297,13 @@ impl Core {
         self.read_only = true;
         self.proposals = Proposals::default();
         self.proposed.clear();
+        self.count_nothing_proposed();
         let last_zxid = self.prep.last_zxid();
         self.prep = Prep::new(&self.tree, self.options.prep.clone());
         self.prep.skip_to(last_zxid);
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
-            for queued in std::mem::take(&mut connection.queue) {
-                match queued {
-                    Queued::Write { op: op::CREATE_SESSION, .. } => self.close(id),
-                    Queued::Write { xid, op, .. } => {
-                        self.fail(id, RequestHeader { xid, op }, Code::NotReadOnly)
-                    }
-                    Queued::Read { frame, received_ms } => self.request(id, &frame, received_ms),
-                }
-            }
+            self.refuse_queued_writes(id);
         }
         let lost: Vec<i64> = self
             .sessions
@@ -313,6 +328,7 @@ impl Core {
         }
         self.durable_sessions = sessions;
         self.proposed.clear();
+        self.count_nothing_proposed();
         self.proposals = Proposals::default();
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         ids.into_iter().for_each(|id| self.close(id));
@@ -365,17 +381,14 @@ impl Core {
         self.connections.get(&id)
     }
 
-    /// The bytes that go out to a connection, for the shell to take from the front.
-    pub fn output(&mut self, id: ConnectionId) -> Option<&mut Vec<u8>> {
-        self.connections.get_mut(&id).map(|connection| &mut connection.out)
+    /// The bytes that go out to a connection, and how many of them have gone: for the shell to send, and to take from the front.
+    pub fn outgoing(&mut self, id: ConnectionId) -> Option<(&mut Vec<u8>, &mut usize)> {
+        self.connections.get_mut(&id).map(|connection| (&mut connection.out, &mut connection.sent))
     }
 
-    /// Whether a client has to wait before more is read from it.
-    pub fn throttled(&self, id: ConnectionId) -> bool {
-        self.connections.get(&id).is_some_and(|connection| {
-            connection.outstanding() >= self.options.max_outstanding
-                || connection.queued_bytes + connection.out.len() >= self.options.max_queued_bytes
-        })
+    /// The bytes that go out to a connection.
+    pub fn output(&mut self, id: ConnectionId) -> Option<&mut Vec<u8>> {
+        self.connections.get_mut(&id).map(|connection| &mut connection.out)
     }
 
     /// The tree.
@@ -406,6 +419,16 @@ impl Core {
     /// Counts for monitoring.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The shell has refused a connection, since there are too many.
+    pub fn count_rejected(&mut self) {
+        self.counters.connections_rejected += 1;
+    }
+
+    /// The shell closes a connection that has asked for no session in time.
+    pub fn count_sessionless(&mut self) {
+        self.counters.sessionless_expired += 1;
     }
 
     /// Sets latencies and packet counts to zero (`srst`).
@@ -493,6 +516,10 @@ impl Core {
         if new && self.read_only {
             return self.close(id);
         }
+        if !self.bucket.take(new, self.now.monotonic_ms) {
+            self.counters.connections_throttled += 1;
+            return self.close(id);
+        }
         let session_id = if new { self.sessions.next_id() } else { request.session_id };
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.phase = Phase::Open;
@@ -565,7 +592,8 @@ impl Core {
             }
             request => {
                 let Some(connection) = self.connections.get_mut(&id) else { return };
-                if !connection.queue.is_empty() {
+                if !connection.queue.is_empty() || connection.unsent_bytes() >= self.options.max_queued_bytes
+                {
                     connection.queued_bytes += frame.len();
                     connection.queue.push_back(Queued::Read { frame: frame.into(), received_ms });
                     return;
@@ -618,7 +646,7 @@ impl Core {
     fn write(&mut self, id: ConnectionId, header: RequestHeader, request: &Request, received_ms: i64) {
         if self.read_only {
             self.counters.refused_read_only += 1;
-            return self.fail(id, header, Code::NotReadOnly);
+            return self.refuse(id, header, Code::NotReadOnly);
         }
         let session_id = self.session_of(id);
         if let Request::CloseSession = request {
@@ -639,6 +667,9 @@ impl Core {
 
     /// A write that fails takes its place in the order, and a zxid.
     fn write_error(&mut self, id: ConnectionId, header: RequestHeader, code: Code, received_ms: i64) {
+        if self.read_only {
+            return self.refuse(id, header, Code::NotReadOnly);
+        }
         let txn_header = self.prep.next_header(self.session_of(id), header.xid, self.now.wall_ms);
         self.propose_for(txn_header, Txn::Error(code as i32), id, header.op, header.xid, received_ms);
     }
@@ -681,13 +712,17 @@ impl Core {
         let digest = self.prep.digest();
         let logged = LoggedTxn { header, txn, digest };
         logged.write(&mut self.proposals.bytes);
-        self.proposals.ends.push((header.zxid, self.proposals.bytes.len()));
+        let end = self.proposals.bytes.len();
+        let bytes = end - self.proposals.ends.last().map_or(0, |(_, before)| *before);
+        self.proposals.ends.push((header.zxid, end));
+        self.count_proposed(bytes);
         let digest = digest.map(|digest| digest.tree_digest);
-        self.proposed.push_back(Proposed { header, txn: logged.txn, connection, digest });
+        self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest });
     }
 
     fn apply(&mut self, proposed: Proposed) {
-        let Proposed { header, txn, connection, digest } = proposed;
+        let Proposed { header, txn, connection, bytes, digest } = proposed;
+        self.count_applied(bytes);
         self.counters.transactions += 1;
         match txn {
             Txn::CreateSession { timeout_ms } => {
@@ -703,6 +738,7 @@ impl Core {
         let (watches, connections, access, events) =
             (&mut self.watches, &mut self.connections, &self.access, &mut self.events);
         let (dirty, counters) = (&mut self.dirty, &mut self.counters);
+        let (limit_bytes, mut slow) = (self.options.limits.unread_notification_bytes, Vec::new());
         let applied = self.tree.apply(&header, txn, |change| {
             let told = watches.trigger(change.event, change.path);
             if told.is_empty() {
@@ -716,8 +752,9 @@ impl Core {
                 if access.check(change.acls, crate::acl::perms::READ, &connection.ids).is_err() {
                     continue;
                 }
-                connection.out.extend_from_slice(events);
-                connection.traffic.sent += 1;
+                if connection.notify(events, limit_bytes) {
+                    slow.push(id);
+                }
                 counters.traffic.sent += 1;
                 counters.watches_fired += 1;
                 if !std::mem::replace(&mut connection.dirty, true) {
@@ -725,6 +762,7 @@ impl Core {
                 }
             }
         });
+        slow.into_iter().for_each(|id| self.drop_slow(id));
         if digest.is_some_and(|digest| digest != self.tree.digest()) {
             self.counters.digest_mismatches += 1;
             tracing::error!(
@@ -754,38 +792,45 @@ impl Core {
         }
         match connection.queue.front() {
             Some(Queued::Write { zxid: front, .. }) if *front == zxid => {}
-            // The connection was closed and its queue with it.
-            _ => return,
+            _ => return self.answer_write_later(id, zxid, applied),
         }
         if let Some(Queued::Write { xid, op, received_ms, .. }) = connection.queue.pop_front() {
-            if op == op::CREATE_SESSION {
-                self.answer_connect(id, true);
-            } else {
-                let mut body = std::mem::take(&mut self.body);
-                body.clear();
-                let multi = op == op::MULTI && applied.op == op::MULTI;
-                if applied.err == 0 || multi {
-                    write_result(applied, op, &mut body);
-                }
-                let err = if multi { 0 } else { applied.err };
-                self.answer(id, xid, op, err, &body, received_ms);
-                self.body = body;
-            }
+            self.answer_applied(id, xid, op, applied, received_ms);
         }
-        while let Some(connection) = self.connections.get_mut(&id) {
-            let Some(Queued::Read { .. }) = connection.queue.front() else { return };
-            let Some(Queued::Read { frame, received_ms }) = connection.queue.pop_front() else { return };
-            connection.queued_bytes -= frame.len();
-            let mut reader = Reader::new(&frame);
-            if let Ok(header) = RequestHeader::read(&mut reader) {
-                let request = read_request(header, &mut reader);
-                self.answer_read(id, header, request, received_ms);
-            }
+        self.resume(id);
+    }
+
+    fn answer_applied(&mut self, id: ConnectionId, xid: i32, op: i32, applied: &Applied, received_ms: i64) {
+        if op == op::CREATE_SESSION {
+            return self.answer_connect(id, true);
+        }
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        let multi = op == op::MULTI && applied.op == op::MULTI;
+        if applied.err == 0 || multi {
+            write_result(applied, op, &mut body);
+        }
+        let err = if multi { 0 } else { applied.err };
+        self.answer(id, xid, op, err, &body, received_ms);
+        self.body = body;
+    }
+
+    /// Answers a read that had to wait.
+    fn answer_queued(&mut self, id: ConnectionId, frame: &[u8], received_ms: i64) {
+        let mut reader = Reader::new(frame);
+        if let Ok(header) = RequestHeader::read(&mut reader) {
+            let request = read_request(header, &mut reader);
+            self.answer_read(id, header, request, received_ms);
         }
     }
 
     fn authenticate(&mut self, id: ConnectionId, header: RequestHeader, scheme: &str, auth: &[u8]) {
-        match self.options.authentication.authenticate(scheme, auth, self.ids_of(id)) {
+        let bytes = scheme.len() + auth.len();
+        let proved = match self.connections.get(&id) {
+            Some(connection) if connection.has_too_many_ids(bytes) => Err(Code::AuthFailed),
+            _ => self.options.authentication.authenticate(scheme, auth, self.ids_of(id)),
+        };
+        match proved {
             Ok(proved) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     proved.into_iter().for_each(|identity| connection.add_id(identity));
@@ -830,9 +875,13 @@ impl Core {
     }
 
     fn notify(&mut self, id: ConnectionId, event: EventType, path: &str, zxid: i64) {
+        let limit_bytes = self.options.limits.unread_notification_bytes;
         if let Some(connection) = self.connections.get_mut(&id) {
-            write_event(&mut connection.out, event, path, zxid);
-            connection.traffic.sent += 1;
+            self.events.clear();
+            write_event(&mut self.events, event, path, zxid);
+            if connection.notify(&self.events, limit_bytes) {
+                return self.drop_slow(id);
+            }
             self.counters.traffic.sent += 1;
             self.counters.watches_fired += 1;
         }
@@ -856,7 +905,7 @@ impl Core {
             connection.last_response_ms = self.now.wall_ms;
         }
         self.counters.traffic.answered(latency_ms);
-        *self.counters.requests_by_op.entry(op).or_default() += 1;
+        *self.counters.requests_by_op.entry(Self::counted_op(op)).or_default() += 1;
         self.reply(id, xid, zxid, err, body);
     }
 
@@ -871,6 +920,16 @@ impl Core {
             self.counters.traffic.sent += 1;
         }
         self.mark_dirty(id);
+    }
+
+    /// Whether [`Core::take_dirty`] has something.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The share of new sessions that is refused by chance.
+    pub fn connection_drop_share(&self) -> f64 {
+        self.bucket.drop_share()
     }
 
     fn mark_dirty(&mut self, id: ConnectionId) {

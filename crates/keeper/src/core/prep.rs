@@ -15,6 +15,12 @@ use crate::proto::{Code, CreateMode, CreateRequest, Request, StatPersisted, op};
 use crate::tree::Tree;
 use crate::txn::{CreateKind, CreateTxn, Txn, TxnDigest, TxnHeader};
 
+/// A longer transaction is refused (`BadArguments`): the log takes none of twice the length. A request may become a longer transaction, as
+/// `auth` in its lists of permissions stands for all that the client has proved to be.
+const MAX_TXN_BYTES: usize = 128 << 20;
+/// A session's end names its ephemerals if that takes no more than this: Apache ZooKeeper reads no much longer transaction.
+const MAX_NAMED_BYTES: usize = 1_000_000;
+
 /// A znode as it will be.
 #[derive(Debug, Clone)]
 struct Pending {
@@ -137,13 +143,18 @@ impl Prep {
         let (queued, digest) = (self.queue.len(), self.digest);
         self.journal = Some(Vec::new());
         let mut failed = false;
+        let mut bytes = 0;
         let txns = parts
             .iter()
             .map(|part| {
                 if failed {
                     return Txn::Error(Code::RuntimeInconsistency as i32);
                 }
-                self.one(tree, access, who, header, part).unwrap_or_else(|code| {
+                let txn = self.one(tree, access, who, header, part).and_then(|txn| {
+                    bytes += txn.approximate_bytes();
+                    if bytes > MAX_TXN_BYTES { Err(Code::BadArguments) } else { Ok(txn) }
+                });
+                txn.unwrap_or_else(|code| {
                     failed = true;
                     Txn::Error(code as i32)
                 })
@@ -333,7 +344,8 @@ impl Prep {
                 let _ = self.delete(tree, header.zxid, parent_path, path);
             }
         }
-        let named = self.options.close_session_paths;
+        let bytes: usize = paths.iter().map(|path| path.len() + 4).sum();
+        let named = self.options.close_session_paths && bytes <= MAX_NAMED_BYTES;
         Txn::CloseSession { paths: named.then(|| paths.iter().map(|path| Box::from(&**path)).collect()) }
     }
 

@@ -27,7 +27,7 @@ impl Core {
                 }
                 let stat = node.map(NodeRef::stat);
                 if *watch {
-                    self.watches.add(path, id, watch::DATA);
+                    self.watch(id, path, watch::DATA)?;
                 }
                 stat.ok_or(Code::NoNode)?.write(body);
             }
@@ -54,6 +54,9 @@ impl Core {
                 let all = matches!(prefix.trim(), "" | "/");
                 let mut paths = self.tree.ephemerals_of(self.session_of(id));
                 paths.retain(|path| all || path.starts_with(prefix));
+                if paths.iter().map(|path| path.len() + 4).sum::<usize>() > self.options.limits.answer_bytes {
+                    return Err(Code::BadArguments);
+                }
                 write_strings(paths.into_iter(), body);
             }
             Request::MultiRead(parts) => {
@@ -71,18 +74,21 @@ impl Core {
                         MultiHeader { op: op::ERROR, done: false, err: code as i32 }.write(body);
                         body.int(code as i32);
                     }
+                    self.check_answer(body)?;
                 }
                 MultiHeader::END.write(body);
             }
             Request::Sync { path } => body.string(path),
-            Request::SetWatches(watches) => self.set_watches(id, watches),
+            // Some of them set is nothing that a client understands.
+            Request::SetWatches(watches) if self.set_watches(id, watches).is_err() => self.close(id),
+            Request::SetWatches(_) => {}
             Request::AddWatch { path, mode } => {
                 let bits = match mode {
                     0 => watch::PERSISTENT,
                     1 => watch::RECURSIVE,
                     _ => return Err(Code::MarshallingError),
                 };
-                self.watches.add(path, id, bits);
+                self.watch(id, path, bits)?;
                 body.int(0);
             }
             Request::CheckWatches { path, kind } => {
@@ -119,7 +125,7 @@ impl Core {
         body.buffer(node.data());
         node.stat().write(body);
         if watch {
-            self.watches.add(path, id, watch::DATA);
+            self.watch(id, path, watch::DATA)?;
         }
         Ok(())
     }
@@ -137,45 +143,47 @@ impl Core {
         body.int(length_as_int(node.children_count() as usize));
         for name in node.children() {
             body.string(name);
+            self.check_answer(body)?;
         }
         if with_stat {
             node.stat().write(body);
         }
         if watch {
-            self.watches.add(path, id, watch::CHILD);
+            self.watch(id, path, watch::CHILD)?;
         }
         Ok(())
     }
 
     /// Sets a reconnected client's watches again, and tells at once what it has missed.
-    fn set_watches(&mut self, id: ConnectionId, watches: &SetWatches) {
+    fn set_watches(&mut self, id: ConnectionId, watches: &SetWatches) -> Result<(), Code> {
         let since = watches.relative_zxid;
         for path in &watches.data {
             match self.tree.get(path).map(|node| node.stat_persisted().mzxid) {
                 None => self.notify(id, EventType::NodeDeleted, path, -1),
                 Some(mzxid) if mzxid > since => self.notify(id, EventType::NodeDataChanged, path, -1),
-                Some(_) => self.watches.add(path, id, watch::DATA),
+                Some(_) => self.watch(id, path, watch::DATA)?,
             }
         }
         for path in &watches.exist {
             match self.tree.get(path) {
                 Some(_) => self.notify(id, EventType::NodeCreated, path, -1),
-                None => self.watches.add(path, id, watch::DATA),
+                None => self.watch(id, path, watch::DATA)?,
             }
         }
         for path in &watches.child {
             match self.tree.get(path).map(|node| node.stat_persisted().pzxid) {
                 None => self.notify(id, EventType::NodeDeleted, path, -1),
                 Some(pzxid) if pzxid > since => self.notify(id, EventType::NodeChildrenChanged, path, -1),
-                Some(_) => self.watches.add(path, id, watch::CHILD),
+                Some(_) => self.watch(id, path, watch::CHILD)?,
             }
         }
         for path in &watches.persistent {
-            self.watches.add(path, id, watch::PERSISTENT);
+            self.watch(id, path, watch::PERSISTENT)?;
         }
         for path in &watches.persistent_recursive {
-            self.watches.add(path, id, watch::RECURSIVE);
+            self.watch(id, path, watch::RECURSIVE)?;
         }
+        Ok(())
     }
 
     fn allow(&self, id: ConnectionId, node: NodeRef, perm: i32) -> Result<(), Code> {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::deadlines::{ACCEPT_AGAIN, Deadlines};
 use super::durability::{Durability, Outcome};
 use super::sockets::{Input, Item, Socket, Transport};
 use super::tls_session::TlsSession;
@@ -50,8 +51,11 @@ pub(super) struct EventLoop {
     free: Vec<usize>,
     slots: HashMap<ConnectionId, usize>,
     per_address: HashMap<IpAddr, usize>,
-    /// Sockets to read in the next turn without an event: more was there, or they were throttled.
+    /// Sockets to read in the next turn without an event: more was there.
     again: Vec<usize>,
+    deadlines: Deadlines,
+    /// When clients are accepted without an event, as the system had refused it.
+    accept_again: Option<Instant>,
     core: Core,
     durability: Option<Durability>,
     options: ServerOptions,
@@ -113,6 +117,8 @@ impl EventLoop {
             slots: HashMap::new(),
             per_address: HashMap::new(),
             again: Vec::new(),
+            deadlines: Deadlines::new(options.sessionless_timeout),
+            accept_again: None,
             core,
             durability,
             options,
@@ -171,8 +177,12 @@ impl EventLoop {
                 }
             }
             for slot in std::mem::take(&mut self.again) {
-                self.read(slot, true);
+                if let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) {
+                    socket.read_again = false;
+                    self.read(slot, true);
+                }
             }
+            self.meet_deadlines();
             self.core.tick();
             if let Some(durability) = &mut self.durability {
                 durability.tick(&mut self.core);
@@ -184,13 +194,36 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Duration {
-        if !self.again.is_empty() {
+        if !self.again.is_empty() || self.core.has_dirty() {
             return Duration::ZERO;
         }
         let due_ms = self.core.next_tick_ms() - self.started.elapsed().as_millis() as i64;
         let of_core = Duration::from_millis(due_ms.clamp(0, LONGEST_WAIT_MS) as u64);
         let of_storage = self.durability.as_ref().and_then(Durability::next_tick);
-        of_storage.map_or(of_core, |due| of_core.min(due.saturating_duration_since(Instant::now())))
+        let others = [of_storage, self.deadlines.next(), self.accept_again];
+        let due = others.into_iter().flatten().min();
+        due.map_or(of_core, |due| of_core.min(due.saturating_duration_since(Instant::now())))
+    }
+
+    /// Closes connections that had their time, and accepts clients where the system had refused it.
+    fn meet_deadlines(&mut self) {
+        let now = Instant::now();
+        while let Some(id) = self.deadlines.next_sessionless(now) {
+            if self.core.connection(id).is_some_and(|connection| connection.phase == Phase::New) {
+                self.core.count_sessionless();
+                self.core.close(id);
+            }
+        }
+        while let Some(id) = self.deadlines.next_closing(now) {
+            if let Some(slot) = self.slots.get(&id) {
+                self.remove(*slot);
+            }
+        }
+        if self.accept_again.is_some_and(|due| due <= now) {
+            self.accept_again = None;
+            self.accept(false);
+            self.accept(true);
+        }
     }
 
     fn take_commands(&mut self) {
@@ -231,6 +264,8 @@ impl EventLoop {
                 Err(error) => {
                     // Out of file descriptors, or the client is gone already: the others are served on.
                     tracing::warn!(%error, "cannot accept a client");
+                    // Those that wait already cause no event.
+                    self.accept_again = Some(Instant::now() + ACCEPT_AGAIN);
                     return;
                 }
             };
@@ -246,7 +281,7 @@ impl EventLoop {
             || over(self.options.max_connections, self.slots.len())
         {
             tracing::warn!(%address, connections = from_there, "refused a client: too many connections");
-            return;
+            return self.core.count_rejected();
         }
         let transport = match &self.options.tls {
             Some(tls) if secure => match TlsSession::new(tls.clone()) {
@@ -269,6 +304,7 @@ impl EventLoop {
         if slot == self.sockets.len() {
             self.sockets.push(None);
         }
+        self.deadlines.opened(id);
         self.sockets[slot] = Some(Socket::new(stream, id, transport));
         self.slots.insert(id, slot);
         *self.per_address.entry(address).or_default() += 1;
@@ -280,8 +316,10 @@ impl EventLoop {
         for _ in 0..READS_A_TURN {
             let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) else { return };
             let id = socket.id;
-            if self.core.throttled(id) {
-                break;
+            socket.waits = self.core.throttled(id);
+            if socket.waits {
+                // When something has gone out to it, this is looked at again.
+                return;
             }
             let length = match socket.stream.read(&mut self.buffer) {
                 Ok(0) => return self.remove(slot),
@@ -297,7 +335,16 @@ impl EventLoop {
                 return;
             }
         }
-        self.again.push(slot);
+        self.read_again(slot);
+    }
+
+    /// Has a socket read in the next turn.
+    fn read_again(&mut self, slot: usize) {
+        if let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut)
+            && !std::mem::replace(&mut socket.read_again, true)
+        {
+            self.again.push(slot);
+        }
     }
 
     /// Takes `length` bytes that came from a socket into the buffer.
@@ -380,27 +427,38 @@ impl EventLoop {
     /// Sends what the core has for a socket, and closes it if the core has done with it.
     fn flush(&mut self, slot: usize) {
         let Some(socket) = self.sockets.get_mut(slot).and_then(Option::as_mut) else { return };
-        let Some(out) = self.core.output(socket.id) else { return };
+        let id = socket.id;
+        let Some((out, sent)) = self.core.outgoing(id) else { return };
         let all_sent = match &mut socket.transport {
-            Transport::Tls(session) => session.send(out, &mut socket.stream),
-            Transport::Plain | Transport::Undecided(_) => send(out, &mut socket.stream),
+            Transport::Tls(session) => session.send(out, sent, &mut socket.stream),
+            Transport::Plain | Transport::Undecided(_) => send(out, sent, &mut socket.stream),
         };
-        match all_sent {
-            Err(_) => self.remove(slot),
-            Ok(false) => {}
-            Ok(true) => {
-                if out.capacity() > KEPT_OUT_BYTES {
-                    *out = Vec::new();
+        let Ok(all_sent) = all_sent else { return self.remove(slot) };
+        if all_sent {
+            *sent = 0;
+            if out.capacity() > KEPT_OUT_BYTES { *out = Vec::new() } else { out.clear() }
+        } else if *sent > out.len() / 2 {
+            // Seldom enough that a client that reads little by little costs little.
+            out.drain(..*sent);
+            *sent = 0;
+        }
+        let closing = self.core.connection(id).is_some_and(|connection| connection.phase == Phase::Closing);
+        match (closing, all_sent) {
+            (true, true) => {
+                if let Transport::Tls(session) = &mut socket.transport {
+                    session.say_goodbye(&mut socket.stream);
                 }
-                if self
-                    .core
-                    .connection(socket.id)
-                    .is_some_and(|connection| connection.phase == Phase::Closing)
-                {
-                    if let Transport::Tls(session) = &mut socket.transport {
-                        session.say_goodbye(&mut socket.stream);
-                    }
-                    self.remove(slot);
+                self.remove(slot);
+            }
+            (true, false) => {
+                if !std::mem::replace(&mut socket.closing, true) {
+                    self.deadlines.closing(id);
+                }
+            }
+            (false, _) => {
+                self.core.resume(id);
+                if socket.waits && !self.core.throttled(id) {
+                    self.read_again(slot);
                 }
             }
         }
@@ -433,6 +491,9 @@ fn feed(
     options: &ServerOptions,
     info: &ServerInfo,
 ) {
+    if core.connection(id).is_none_or(|connection| connection.phase == Phase::Closing) {
+        return;
+    }
     let is_command = |word: &[u8; 4]| crate::four_letter::is_command(word);
     input.feed(bytes, options.max_packet_bytes, is_command, |item| match item {
         Item::Packet(packet) => core.packet(id, packet),
@@ -442,19 +503,17 @@ fn feed(
     });
 }
 
-/// Sends from `out`, and takes out of it what was sent. Whether that is all.
-fn send(out: &mut Vec<u8>, stream: &mut mio::net::TcpStream) -> std::io::Result<bool> {
-    let mut sent = 0;
-    while sent < out.len() {
-        match stream.write(&out[sent..]) {
-            Ok(length) => sent += length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+/// Sends what comes in `out` behind what was `sent`. Whether that is all.
+fn send(out: &[u8], sent: &mut usize, stream: &mut mio::net::TcpStream) -> std::io::Result<bool> {
+    while *sent < out.len() {
+        match stream.write(&out[*sent..]) {
+            Ok(length) => *sent += length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    out.drain(..sent);
-    Ok(out.is_empty())
+    Ok(true)
 }
 
 /// Listens on the first of `addresses` that can be; none of them is no error.

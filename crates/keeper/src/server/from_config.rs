@@ -49,6 +49,7 @@ fn options(config: &Config, text: &str) -> Result<ServerOptions, ServerError> {
         max_packet_bytes: config.limits.max_packet_bytes as usize,
         max_connections_per_address: config.limits.max_client_cnxns.unwrap_or(0) as usize,
         max_connections: config.limits.max_cnxns.unwrap_or(0) as usize,
+        sessionless_timeout: config.limits.sessionless_timeout,
         commands: commands(&config.four_letter_words),
         storage: Some(storage(config)),
         admin: admin.transpose()?,

@@ -3,6 +3,7 @@
 //! One thread runs the core and all sockets. A second one writes and syncs the log, so that many transactions share one sync while the
 //! first goes on reading. Snapshots are written by a third that lives as long as it writes.
 
+mod deadlines;
 mod durability;
 mod event_loop;
 pub mod framing;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::admin::{AdminOptions, HttpServer, MetricsOptions, serve_admin, serve_metrics};
 use crate::core::{Core, CoreOptions};
@@ -46,6 +48,8 @@ pub struct ServerOptions {
     pub max_connections_per_address: usize,
     /// Connections at most; 0: no limit (`maxCnxns`).
     pub max_connections: usize,
+    /// How long a connection may stay without a session (`zookeeper.nio.sessionlessCnxnTimeout`); zero: for ever.
+    pub sessionless_timeout: Duration,
     /// Four-letter commands that are answered.
     pub commands: Vec<String>,
     /// Where transactions are kept; `None`: nowhere but in memory.
@@ -73,6 +77,7 @@ impl Default for ServerOptions {
             max_packet_bytes: 0xf_ffff,
             max_connections_per_address: 60,
             max_connections: 0,
+            sessionless_timeout: Duration::from_secs(10),
             commands: HARMLESS.iter().map(|command| (*command).to_owned()).collect(),
             storage: None,
             admin: None,

@@ -13,6 +13,12 @@ pub(super) struct Socket {
     pub(super) id: ConnectionId,
     pub(super) transport: Transport,
     pub(super) input: Input,
+    /// Whether it is not read from until what it waits for has gone out.
+    pub(super) waits: bool,
+    /// Whether it is read in the next turn in any case.
+    pub(super) read_again: bool,
+    /// Whether it has a deadline for what is on its way to it, as it is closing.
+    pub(super) closing: bool,
 }
 
 /// How bytes go over a socket.
@@ -26,6 +32,14 @@ pub(super) enum Transport {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, id: ConnectionId, transport: Transport) -> Self {
-        Socket { stream, id, transport, input: Input::default() }
+        Socket {
+            stream,
+            id,
+            transport,
+            input: Input::default(),
+            waits: false,
+            read_again: false,
+            closing: false,
+        }
     }
 }

@@ -40,17 +40,21 @@ impl TlsSession {
         Some(self.connection.peer_certificates().unwrap_or_default().to_vec())
     }
 
-    /// Sends from `plain`, and takes out of it what was encrypted. Whether all is on its way.
-    pub(super) fn send(&mut self, plain: &mut Vec<u8>, socket: &mut impl Write) -> io::Result<bool> {
+    /// Sends what comes in `plain` behind what was `sent`. Whether that is all.
+    pub(super) fn send(
+        &mut self,
+        plain: &[u8],
+        sent: &mut usize,
+        socket: &mut impl Write,
+    ) -> io::Result<bool> {
         loop {
             if !self.flush(socket)? {
                 return Ok(false);
             }
-            if plain.is_empty() {
+            if *sent == plain.len() {
                 return Ok(true);
             }
-            let taken = self.connection.writer().write(plain)?;
-            plain.drain(..taken);
+            *sent += self.connection.writer().write(&plain[*sent..])?;
         }
     }
 
