@@ -1,4 +1,7 @@
 //! Tests of the keeper as its users see it.
 
+#[path = "../../examples/durability/driver/mod.rs"]
+mod driver;
+mod durability;
 mod storage;
 mod storage_recovery;
