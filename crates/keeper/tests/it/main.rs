@@ -3,5 +3,6 @@
 #[path = "../../examples/durability/driver/mod.rs"]
 mod driver;
 mod durability;
+mod power_loss;
 mod storage;
 mod storage_recovery;
