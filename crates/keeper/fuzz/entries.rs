@@ -242,7 +242,7 @@ pub fn first_bytes(data: &[u8]) {
         input.feed(piece, LIMIT_BYTES, streamkeeper_keeper::four_letter::is_command, |item| match item {
             Item::Packet(packet) => assert!(packet.len() <= LIMIT_BYTES),
             Item::Oversized(header) => assert!(header.len() <= 8),
-            Item::Command(_) | Item::Garbage => {}
+            Item::Command(..) | Item::Garbage => {}
         });
         assert!(input.held_bytes() < LIMIT_BYTES + 4);
     }

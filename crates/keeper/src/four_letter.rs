@@ -2,7 +2,7 @@
 //!
 //! A command comes as the first four bytes of a connection, is answered with a text, and the connection closes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,9 @@ pub const HARMLESS: [&str; 11] =
 
 /// The version that clients and tools see: the ZooKeeper release whose protocol this is, and ours.
 pub const VERSION: &str = concat!("3.9.4-streamkeeper-", env!("CARGO_PKG_VERSION"));
+
+/// The id of a server that belongs to no ensemble. The number that its sessions' ids begin with is another.
+pub(crate) const SERVER_ID: i64 = 0;
 
 /// What the commands tell of the server besides the core.
 #[derive(Debug, Clone, Default)]
@@ -48,11 +51,26 @@ pub fn is_command(word: &[u8; 4]) -> bool {
     COMMANDS.iter().any(|command| command.as_bytes() == word)
 }
 
-/// Answers a command on a connection, and closes it.
-pub fn answer(core: &mut Core, id: ConnectionId, word: &[u8; 4], allowed: &[String], info: &ServerInfo) {
+/// Answers a command on a connection, and closes it. `rest`: what came behind the command.
+pub fn answer(
+    core: &mut Core,
+    id: ConnectionId,
+    word: &[u8; 4],
+    rest: &[u8],
+    allowed: &[String],
+    info: &ServerInfo,
+) {
     let word = String::from_utf8_lossy(word);
+    core.command_received(id);
     let text = match allowed.iter().any(|allowed| *allowed == word || allowed == "*") {
-        true => text_of(core, &word, info),
+        true => {
+            if word == "stmk"
+                && let Some(mask) = rest.first_chunk()
+            {
+                core.set_trace_mask(i64::from_be_bytes(*mask));
+            }
+            text_for(core, &word, info, Some(id))
+        }
         false => format!("{word} is not executed because it is not in the whitelist.\n"),
     };
     if let Some(out) = core.output(id) {
@@ -63,18 +81,28 @@ pub fn answer(core: &mut Core, id: ConnectionId, word: &[u8; 4], allowed: &[Stri
 
 /// The answer to a command.
 pub fn text_of(core: &mut Core, word: &str, info: &ServerInfo) -> String {
+    text_for(core, word, info, None)
+}
+
+fn text_for(core: &mut Core, word: &str, info: &ServerInfo, asker: Option<ConnectionId>) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write_answer(core, word, info, &mut text);
+    let _ = write_answer(core, word, info, asker, &mut text);
     text
 }
 
-fn write_answer(core: &mut Core, word: &str, info: &ServerInfo, out: &mut String) -> fmt::Result {
+fn write_answer(
+    core: &mut Core,
+    word: &str,
+    info: &ServerInfo,
+    asker: Option<ConnectionId>,
+    out: &mut String,
+) -> fmt::Result {
     match word {
         "ruok" => out.write_str("imok"),
         "isro" => out.write_str(if core.read_only() { "ro" } else { "rw" }),
-        "gtmk" => out.write_str("306"),
-        "stmk" => out.write_str("0"),
+        // Nothing is traced by the mask.
+        "gtmk" | "stmk" => write!(out, "{}", core.trace_mask()),
         "srst" => {
             core.reset_counters();
             out.write_str("Server stats reset.\n")
@@ -83,11 +111,11 @@ fn write_answer(core: &mut Core, word: &str, info: &ServerInfo, out: &mut String
             core.reset_connection_counters();
             out.write_str("Connection stats reset.\n")
         }
-        "srvr" => write_server(core, out, false),
-        "stat" => write_server(core, out, true),
+        "srvr" => write_server(core, out, None),
+        "stat" => write_server(core, out, Some(asker)),
         "cons" => {
-            for (_, connection) in sorted_connections(core) {
-                write_connection(connection, false, out)?;
+            for (id, connection) in sorted_connections(core) {
+                write_connection(connection, false, asker == Some(id), out)?;
             }
             out.write_str("\n")
         }
@@ -98,16 +126,13 @@ fn write_answer(core: &mut Core, word: &str, info: &ServerInfo, out: &mut String
         }
         "dump" => write_dump(core, out),
         "envi" => write_environment(out),
-        "hash" => {
-            let zxid = core.tree().last_zxid();
-            writeln!(out, "{zxid:x}: {}", core.tree().digest())
-        }
+        "hash" => core.digests().iter().try_for_each(|(zxid, digest)| writeln!(out, "{zxid:x}: {digest}")),
         "mntr" => {
             writeln!(out, "zk_version\t{VERSION}")?;
             writeln!(out, "zk_server_state\tstandalone")?;
-            metrics::of(core)
+            metrics::lines(&metrics::of(core))
                 .into_iter()
-                .try_for_each(|metric| writeln!(out, "zk_{}\t{}", metric.name, metric.value))
+                .try_for_each(|(name, value)| writeln!(out, "zk_{name}\t{value}"))
         }
         "wchs" => {
             let summary = core.watches().summary();
@@ -132,15 +157,16 @@ fn write_answer(core: &mut Core, word: &str, info: &ServerInfo, out: &mut String
     }
 }
 
-fn write_server(core: &Core, out: &mut String, with_clients: bool) -> fmt::Result {
+/// `clients`: the clients are listed, and who of them asks.
+fn write_server(core: &Core, out: &mut String, clients: Option<Option<ConnectionId>>) -> fmt::Result {
     writeln!(out, "Zookeeper version: {VERSION}")?;
     if core.read_only() {
         writeln!(out, "READ-ONLY mode; serving only read-only clients")?;
     }
-    if with_clients {
+    if let Some(asker) = clients {
         writeln!(out, "Clients:")?;
-        for (_, connection) in sorted_connections(core) {
-            write_connection(connection, true, out)?;
+        for (id, connection) in sorted_connections(core) {
+            write_connection(connection, true, asker == Some(id), out)?;
         }
         writeln!(out)?;
     }
@@ -152,12 +178,11 @@ fn write_server(core: &Core, out: &mut String, with_clients: bool) -> fmt::Resul
     writeln!(out, "Outstanding: {}", core.outstanding_requests())?;
     writeln!(out, "Zxid: 0x{:x}", core.tree().last_zxid())?;
     writeln!(out, "Mode: standalone")?;
-    writeln!(out, "Node count: {}", core.tree().len())
+    writeln!(out, "Node count: {}", metrics::node_count(core))
 }
 
 fn latencies(traffic: &Traffic) -> String {
-    // Apache rounds the mean to four places and prints at least one.
-    let avg = (traffic.latency_avg_ms() * 10_000.0).round() / 10_000.0;
+    let avg = traffic.latency_rounded_ms();
     format!("{}/{avg:?}/{}", traffic.latency_min_ms.unwrap_or(0), traffic.latency_max_ms)
 }
 
@@ -167,10 +192,11 @@ fn sorted_connections(core: &Core) -> Vec<(ConnectionId, &Connection)> {
     connections
 }
 
-fn write_connection(connection: &Connection, brief: bool, out: &mut String) -> fmt::Result {
+fn write_connection(connection: &Connection, brief: bool, asks: bool, out: &mut String) -> fmt::Result {
     let Connection { peer, peer_port, traffic, .. } = connection;
-    // 1: the server waits for the client to send; ZooKeeper prints the interest of its selector here.
-    write!(out, " /{}[1]", std::net::SocketAddr::new(*peer, *peer_port))?;
+    // 1: the server waits for the client to send, as ZooKeeper's selector does but for the client whose command it answers.
+    let interest = u8::from(!asks);
+    write!(out, " /{}[{interest}]", std::net::SocketAddr::new(*peer, *peer_port))?;
     write!(out, "(queued={},recved={},sent={}", connection.outstanding(), traffic.received, traffic.sent)?;
     if !brief && connection.session_id != 0 {
         write!(out, ",sid=0x{:x},lop={}", connection.session_id, short_name(connection.last_op))?;
@@ -231,7 +257,7 @@ fn write_configuration(core: &Core, info: &ServerInfo, out: &mut String) -> fmt:
     writeln!(out, "minSessionTimeout={}", options.min_session_timeout_ms)?;
     writeln!(out, "maxSessionTimeout={}", options.max_session_timeout_ms)?;
     writeln!(out, "clientPortListenBacklog=-1")?;
-    writeln!(out, "serverId={}", options.server_id)
+    writeln!(out, "serverId={SERVER_ID}")
 }
 
 /// Bytes that a directory's files hold, 0 without a directory.
@@ -259,7 +285,38 @@ fn write_dump(core: &Core, out: &mut String) -> fmt::Result {
         core.tree().ephemerals_of(owner).iter().try_for_each(|path| writeln!(out, "\t{path}"))?;
     }
     writeln!(out, "Connections dump:")?;
-    writeln!(out, "Connections Sets (0)/(0):")
+    write_connection_deadlines(core, out)
+}
+
+/// Connections by when they end if nothing comes, which is when their session does.
+fn write_connection_deadlines(core: &Core, out: &mut String) -> fmt::Result {
+    let of_session: HashMap<i64, &Connection> = core
+        .connections()
+        .filter(|(_, connection)| connection.session_id != 0)
+        .map(|(_, connection)| (connection.session_id, connection))
+        .collect();
+    let sets: Vec<(i64, Vec<&Connection>)> = core
+        .sessions()
+        .deadlines()
+        .map(|(deadline_ms, ids)| {
+            (deadline_ms, ids.iter().filter_map(|id| of_session.get(id).copied()).collect())
+        })
+        .filter(|(_, connections): &(i64, Vec<_>)| !connections.is_empty())
+        .collect();
+    writeln!(out, "Connections Sets ({})/({}):", sets.len(), core.connections().count())?;
+    let write = |connection: &Connection, out: &mut String| {
+        let address = std::net::SocketAddr::new(connection.peer, connection.peer_port);
+        writeln!(out, "\tip: /{address} sessionId: 0x{:x}", connection.session_id)
+    };
+    for (deadline_ms, connections) in sets {
+        writeln!(out, "{} expire at {}:", connections.len(), core.wall_time_of(deadline_ms))?;
+        connections.into_iter().try_for_each(|connection| write(connection, out))?;
+    }
+    // Whoever has no session yet, such as who asks for this.
+    sorted_connections(core)
+        .into_iter()
+        .filter(|(_, connection)| connection.session_id == 0)
+        .try_for_each(|(_, connection)| write(connection, out))
 }
 
 fn write_environment(out: &mut String) -> fmt::Result {

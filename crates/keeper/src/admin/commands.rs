@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::core::{Connection, Core};
 use crate::four_letter::{self, ServerInfo, VERSION};
-use crate::metrics;
+use crate::metrics::{self, Number};
 
 /// A command's names, the first one its primary name.
 #[rustfmt::skip]
@@ -70,7 +70,7 @@ pub fn run(
             put("max_client_cnxns", info.max_connections_per_address.into());
             put("min_session_timeout", options.min_session_timeout_ms.into());
             put("max_session_timeout", options.max_session_timeout_ms.into());
-            put("server_id", options.server_id.into());
+            put("server_id", four_letter::SERVER_ID.into());
             put("client_port_listen_backlog", json!(-1));
         }
         "connections" => {
@@ -78,12 +78,9 @@ pub fn run(
             put("secure_connections", connections(core, true, false));
         }
         "hash" => {
-            let digest = json!({
-                "zxid": core.tree().last_zxid(),
-                "digest": core.tree().digest(),
-                "digestVersion": crate::digest::VERSION,
-            });
-            put("digests", json!([digest]));
+            let version = crate::digest::VERSION;
+            let digest = |(zxid, digest)| json!({"zxid": zxid, "digest": digest, "digestVersion": version});
+            put("digests", core.digests().iter().map(digest).collect());
         }
         "dirs" => {
             put("datadir_size", four_letter::directory_bytes(info.data_dir.as_deref()).into());
@@ -104,10 +101,13 @@ pub fn run(
                 put(key, value.into());
             }
         }
-        "get_trace_mask" => put("tracemask", 306.into()),
+        "get_trace_mask" => put("tracemask", core.trace_mask().into()),
         "set_trace_mask" => match arguments.get("traceMask").map(|mask| mask.parse::<i64>()) {
-            // There is no trace mask here; one is taken, as tools expect, and has no effect.
-            Some(Ok(mask)) => put("tracemask", mask.into()),
+            // Nothing is traced by it; one is taken, as tools expect, and told again.
+            Some(Ok(mask)) => {
+                core.set_trace_mask(mask);
+                put("tracemask", mask.into());
+            }
             Some(Err(_)) => error = "setTraceMask requires long traceMask argument".into(),
             None => error = "setTraceMask requires long traceMask argument".into(),
         },
@@ -125,19 +125,16 @@ pub fn run(
         "monitor" => {
             put("version", VERSION.into());
             put("server_state", "standalone".into());
-            for metric in metrics::of(core) {
-                put(metric.name, number(metric.value));
+            for (name, value) in metrics::lines(&metrics::of(core)) {
+                put(&name, number(value));
             }
         }
         "server_stats" | "stats" => {
             put("version", VERSION.into());
             put("read_only", core.read_only().into());
             put("server_stats", server_stats(core, info));
-            put(
-                "client_response",
-                json!({"last_buffer_size": -1, "min_buffer_size": -1, "max_buffer_size": -1}),
-            );
-            put("node_count", core.tree().len().into());
+            put("client_response", client_responses(core));
+            put("node_count", metrics::node_count(core).into());
             if command == "stats" {
                 put("connections", connections(core, false, true));
                 put("secure_connections", connections(core, true, true));
@@ -194,14 +191,14 @@ fn server_stats(core: &Core, info: &ServerInfo) -> Value {
     json!({
         "packets_sent": traffic.sent,
         "packets_received": traffic.received,
-        "fsync_threshold_exceed_count": 0,
-        "client_response_stats": {"last_buffer_size": -1, "min_buffer_size": -1, "max_buffer_size": -1},
+        "fsync_threshold_exceed_count": counters.figures.storage().slow_syncs,
+        "client_response_stats": client_responses(core),
         "uptime": core.uptime_ms(),
         "provider_null": false,
         "server_state": "standalone",
         "outstanding_requests": core.outstanding_requests(),
         "min_latency": traffic.latency_min_ms.unwrap_or(0),
-        "avg_latency": traffic.latency_avg_ms(),
+        "avg_latency": traffic.latency_rounded_ms(),
         "max_latency": traffic.latency_max_ms,
         "data_dir_size": four_letter::directory_bytes(info.data_dir.as_deref()),
         "log_dir_size": four_letter::directory_bytes(info.data_log_dir.as_deref()),
@@ -232,7 +229,7 @@ fn describe(connection: &Connection, brief: bool) -> Value {
         let more = json!({
             "session_id": connection.session_id,
             "last_operation": four_letter::short_name(connection.last_op),
-            "established": crate::time::iso8601(connection.established_ms),
+            "established": connection.established_ms,
             "session_timeout": connection.timeout_ms,
             "last_cxid": connection.last_cxid,
             "last_zxid": connection.last_zxid,
@@ -262,7 +259,14 @@ fn newest_snapshot(directory: &std::path::Path) -> Option<(i64, i64)> {
     snapshots.max()
 }
 
-/// Whole numbers without a fraction, as ZooKeeper prints them.
-fn number(value: f64) -> Value {
-    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
+fn client_responses(core: &Core) -> Value {
+    let sizes = core.counters().figures.client_responses;
+    json!({"last_buffer_size": sizes.last, "min_buffer_size": sizes.min, "max_buffer_size": sizes.max})
+}
+
+fn number(value: Number) -> Value {
+    match value {
+        Number::Whole(value) => value.into(),
+        Number::Fraction(value) => value.into(),
+    }
 }

@@ -20,15 +20,15 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
-use super::commands;
+use super::{commands, json};
 use crate::acl::{Id, perms};
 use crate::four_letter::ServerInfo;
-use crate::metrics;
+use crate::metrics::{self, figures::StorageFigures};
 use crate::server::{CoreHandle, ServerError};
 use crate::storage::{self, Compression, RealDisk};
 
-/// A snapshot at most this often, which is what ZooKeeper 3.9 comes to.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(300);
+/// Snapshots may come this many times as often as the interval between restores says: ZooKeeper 3.9 reads the one setting in different units.
+const SNAPSHOTS_FASTER: u32 = 1000;
 
 /// How to run the admin server.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub struct AdminOptions {
     pub snapshot: bool,
     /// Whether `restore` is answered.
     pub restore: bool,
-    /// A restore at most this often.
+    /// A restore at most this often, and a snapshot a thousand times as often.
     pub restore_interval: Duration,
     /// How snapshots are compressed.
     pub compression: Compression,
@@ -277,7 +277,8 @@ impl Admin {
                 commands::failure("snapshot", "snapshot is disabled"),
             ));
         }
-        if !self.may_run(|limits| &mut limits.snapshot, SNAPSHOT_INTERVAL) {
+        if !self.may_run(|limits| &mut limits.snapshot, self.options.restore_interval / SNAPSHOTS_FASTER) {
+            self.count(|figures| figures.snapshots_rate_limited += 1).await;
             return json_answer((
                 StatusCode::TOO_MANY_REQUESTS,
                 commands::failure("snapshot", "rate limited"),
@@ -334,20 +335,29 @@ impl Admin {
             return (StatusCode::SERVICE_UNAVAILABLE, commands::failure("restore", "restore is disabled"));
         }
         if !self.may_run(|limits| &mut limits.restore, self.options.restore_interval) {
+            self.count(|figures| figures.restores_rate_limited += 1).await;
             return (StatusCode::TOO_MANY_REQUESTS, commands::failure("restore", "rate limited"));
         }
         let stream = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
         let reader = SyncIoBridge::new(stream);
         let core = self.core.clone();
         let restored = ask(move || {
-            let name = std::path::Path::new("the request's body");
-            let extended_types = core.ask(|core| core.tree().extended_types())?;
-            Some(match storage::snapshot_reader::read_from(reader, name, 0, extended_types) {
+            let name = std::path::Path::new("sent with the request");
+            let (extended_types, figures) =
+                core.ask(|core| (core.tree().extended_types(), core.counters().figures.storage.clone()))?;
+            let begin = Instant::now();
+            let restored = match storage::snapshot_reader::read_from(reader, name, 0, extended_types) {
                 Ok(snapshot) => {
                     core.restore(snapshot.tree, snapshot.sessions)?.map_err(|error| error.to_string())
                 }
                 Err(error) => Err(error.to_string()),
-            })
+            };
+            let mut figures = metrics::figures::lock(&figures);
+            match &restored {
+                Ok(_) => figures.restore.add(begin.elapsed().as_millis() as u64),
+                Err(_) => figures.restore_errors += 1,
+            }
+            Some(restored)
         })
         .await;
         match restored {
@@ -359,6 +369,11 @@ impl Admin {
             Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, commands::failure("restore", &error)),
             None => (StatusCode::SERVICE_UNAVAILABLE, commands::failure("restore", "the server has stopped")),
         }
+    }
+
+    async fn count(&self, count: fn(&mut StorageFigures)) {
+        let core = self.core.clone();
+        ask(move || core.ask(move |core| count(&mut core.counters().figures.storage()))).await;
     }
 
     /// Whether a command that ran last at `which` may run again.
@@ -382,10 +397,15 @@ fn take_snapshot(
 ) -> Result<(i64, PathBuf), String> {
     let directory =
         info.data_dir.as_deref().ok_or("this server keeps everything in memory: there is no directory")?;
-    let (frozen, sessions) = core.ask(|core| core.freeze()).ok_or("the server has stopped")?;
-    let path = storage::snapshot::write(&RealDisk, directory, &frozen, &sessions, compression)
-        .map_err(|error| error.to_string())?;
-    Ok((frozen.zxid(), path))
+    let ((frozen, sessions), figures) = core
+        .ask(|core| (core.freeze(), core.counters().figures.storage.clone()))
+        .ok_or("the server has stopped")?;
+    let begin = Instant::now();
+    let written = storage::snapshot::write(&RealDisk, directory, &frozen, &sessions, compression);
+    let mut figures = metrics::figures::lock(&figures);
+    figures.snapshot.add(begin.elapsed().as_millis() as u64);
+    figures.snapshot_errors += u64::from(written.is_err());
+    Ok((frozen.zxid(), written.map_err(|error| error.to_string())?))
 }
 
 /// Runs what blocks beside the HTTP server.
@@ -394,6 +414,6 @@ async fn ask<T: Send + 'static>(question: impl FnOnce() -> Option<T> + Send + 's
 }
 
 fn json_answer((status, fields): Answer) -> Response {
-    let text = serde_json::to_string_pretty(&Value::Object(fields)).unwrap_or_default();
+    let text = json::to_text(&Value::Object(fields));
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

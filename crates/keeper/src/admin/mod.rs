@@ -5,5 +5,6 @@
 
 pub mod commands;
 mod http;
+mod json;
 
 pub use http::{AdminOptions, HttpServer, MetricsOptions, serve_admin, serve_metrics};

@@ -53,6 +53,11 @@ impl Traffic {
         self.latency_max_ms = self.latency_max_ms.max(latency_ms);
     }
 
+    /// The mean latency as ZooKeeper tells it, to four places.
+    pub fn latency_rounded_ms(&self) -> f64 {
+        (self.latency_avg_ms() * 10_000.0).round() / 10_000.0
+    }
+
     /// The mean latency.
     pub fn latency_avg_ms(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { self.latency_total_ms as f64 / self.requests as f64 }
@@ -127,7 +132,7 @@ impl Connection {
             traffic: Traffic::default(),
             established_ms: now_wall_ms,
             last_op: 0,
-            last_cxid: 0,
+            last_cxid: -1,
             last_zxid: -1,
             last_response_ms: 0,
             last_latency_ms: 0,

@@ -29,6 +29,7 @@ use std::net::IpAddr;
 use crate::access::Access;
 use crate::acl::Id;
 use crate::jute::{Reader, Write, length_as_int};
+use crate::metrics::figures::{DigestLog, Figures};
 use crate::proto::{
     Code, ConnectRequest, ConnectResponse, EventType, MultiHeader, ReplyHeader, Request, RequestHeader,
     STATE_SYNC_CONNECTED, op, xid,
@@ -40,6 +41,9 @@ use crate::watch::{ConnectionId, Watches};
 use connection::Queued;
 use prep::{Prep, Requester};
 use throttle::Bucket;
+
+/// What ZooKeeper traces unless told otherwise.
+const DEFAULT_TRACE_MASK: i64 = 306;
 
 /// What the core needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -145,7 +149,6 @@ pub struct Counters {
     pub traffic: Traffic,
     pub requests_by_op: BTreeMap<i32, u64>,
     pub stale_sessions_expired: u64,
-    pub connections_accepted: u64,
     pub connections_revalidated: u64,
     pub auth_failed: u64,
     pub digest_mismatches: u64,
@@ -158,6 +161,8 @@ pub struct Counters {
     pub large_requests_rejected: u64,
     pub slow_clients_closed: u64,
     pub watches_refused: u64,
+    /// What takes more than a number.
+    pub figures: Figures,
 }
 
 /// The server. See the module's page.
@@ -184,6 +189,8 @@ pub struct Core {
     next_container_check_ms: i64,
     read_only: bool,
     counters: Counters,
+    digests: DigestLog,
+    trace_mask: i64,
     body: Vec<u8>,
     events: Vec<u8>,
 }
@@ -220,6 +227,8 @@ impl Core {
             next_container_check_ms: now.monotonic_ms + options.container_check_interval_ms,
             read_only: false,
             counters: Counters::default(),
+            digests: DigestLog::default(),
+            trace_mask: DEFAULT_TRACE_MASK,
             body: Vec::new(),
             events: Vec::new(),
             options,
@@ -238,7 +247,6 @@ impl Core {
         let mut connection = Connection::new(peer, peer_port, secure, self.now.wall_ms);
         connection.ids.extend_from_slice(certificate);
         self.connections.insert(id, connection);
-        self.counters.connections_accepted += 1;
         id
     }
 
@@ -263,6 +271,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.traffic.received += 1;
         self.counters.traffic.received += 1;
+        self.counters.figures.bytes_received += frame.len() as u64 + 4;
         match connection.phase {
             Phase::New => self.connect(id, frame),
             Phase::Open => {
@@ -273,6 +282,15 @@ impl Core {
                 }
             }
             Phase::Closing => {}
+        }
+    }
+
+    /// A four-letter command has come.
+    pub fn command_received(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.traffic.received += 1;
+            self.counters.traffic.received += 1;
+            self.counters.figures.bytes_received += 4;
         }
     }
 
@@ -298,8 +316,9 @@ impl Core {
         self.proposals = Proposals::default();
         self.proposed.clear();
         self.count_nothing_proposed();
-        let last_zxid = self.prep.last_zxid();
+        let (last_zxid, counts) = (self.prep.last_zxid(), self.prep.counts);
         self.prep = Prep::new(&self.tree, self.options.prep.clone());
+        self.prep.counts = counts;
         self.prep.skip_to(last_zxid);
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
@@ -321,7 +340,10 @@ impl Core {
     /// Takes another tree and other sessions in place of all that was; every connection closes.
     pub fn replace(&mut self, tree: Tree, sessions: BTreeMap<i64, i32>) {
         self.tree = tree;
+        self.digests.clear();
+        let counts = self.prep.counts;
         self.prep = Prep::new(&self.tree, self.options.prep.clone());
+        self.prep.counts = counts;
         self.sessions = Sessions::new(self.options.tick_ms.into(), self.options.server_id, self.now.wall_ms);
         for (id, timeout_ms) in &sessions {
             self.sessions.track(*id, *timeout_ms, self.now.monotonic_ms);
@@ -431,15 +453,47 @@ impl Core {
         self.counters.sessionless_expired += 1;
     }
 
-    /// Sets latencies and packet counts to zero (`srst`).
-    pub fn reset_counters(&mut self) {
-        self.counters.traffic = Traffic::default();
+    /// The same, for the shell to count on.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
     }
 
-    /// Sets every connection's latencies and packet counts to zero (`crst`).
+    /// Sets all that is counted to zero (`srst`), but for failed logins, as ZooKeeper does.
+    pub fn reset_counters(&mut self) {
+        let mut figures = std::mem::take(&mut self.counters.figures);
+        figures.reset();
+        self.prep.counts = (0, 0);
+        let auth_failed = self.counters.auth_failed;
+        self.counters = Counters { figures, auth_failed, ..Counters::default() };
+    }
+
+    /// How many changes of znodes were outstanding so far, and how many of them are not any more.
+    pub fn outstanding_changes(&self) -> (u64, u64) {
+        self.prep.counts
+    }
+
+    /// Digests of the tree behind some of the transactions.
+    pub fn digests(&self) -> &DigestLog {
+        &self.digests
+    }
+
+    /// The trace mask, which has no effect but to be told.
+    pub fn trace_mask(&self) -> i64 {
+        self.trace_mask
+    }
+
+    /// Sets the trace mask.
+    pub fn set_trace_mask(&mut self, mask: i64) {
+        self.trace_mask = mask;
+    }
+
+    /// Forgets every connection's latencies, packet counts and last request (`crst`).
     pub fn reset_connection_counters(&mut self) {
         for connection in self.connections.values_mut() {
             connection.traffic = Traffic::default();
+            connection.last_op = 0;
+            (connection.last_cxid, connection.last_zxid) = (-1, -1);
+            (connection.last_response_ms, connection.last_latency_ms) = (0, 0);
         }
     }
 
@@ -500,6 +554,7 @@ impl Core {
 
     /// The first packet: a new session, or one to go on with.
     fn connect(&mut self, id: ConnectionId, frame: &[u8]) {
+        self.counters.figures.connect_requests += 1;
         let Ok(request) = ConnectRequest::read(&mut Reader::new(frame)) else { return self.close(id) };
         // The client has seen what this server does not have: it must find a server that does.
         if request.last_zxid_seen > self.tree.last_zxid() {
@@ -716,6 +771,7 @@ impl Core {
         let bytes = end - self.proposals.ends.last().map_or(0, |(_, before)| *before);
         self.proposals.ends.push((header.zxid, end));
         self.count_proposed(bytes);
+        self.counters.figures.proposals += 1;
         let digest = digest.map(|digest| digest.tree_digest);
         self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest });
     }
@@ -724,6 +780,10 @@ impl Core {
         let Proposed { header, txn, connection, bytes, digest } = proposed;
         self.count_applied(bytes);
         self.counters.transactions += 1;
+        // The clock may have been set back.
+        if let Ok(latency_ms) = u64::try_from(self.now.wall_ms - header.time_ms) {
+            self.counters.figures.propagation_latency.add(latency_ms);
+        }
         match txn {
             Txn::CreateSession { timeout_ms } => {
                 self.durable_sessions.insert(header.client_id, timeout_ms);
@@ -740,10 +800,14 @@ impl Core {
         let (dirty, counters) = (&mut self.dirty, &mut self.counters);
         let (limit_bytes, mut slow) = (self.options.limits.unread_notification_bytes, Vec::new());
         let applied = self.tree.apply(&header, txn, |change| {
+            if change.event != EventType::NodeChildrenChanged {
+                counters.figures.written(change.path, change.data_bytes);
+            }
             let told = watches.trigger(change.event, change.path);
             if told.is_empty() {
                 return;
             }
+            counters.figures.triggered(change.event, told.len());
             events.clear();
             write_event(events, change.event, change.path, header.zxid);
             for id in told {
@@ -757,12 +821,16 @@ impl Core {
                 }
                 counters.traffic.sent += 1;
                 counters.watches_fired += 1;
+                counters.figures.notification(events.len());
                 if !std::mem::replace(&mut connection.dirty, true) {
                     dirty.push(id);
                 }
             }
         });
         slow.into_iter().for_each(|id| self.drop_slow(id));
+        if digest.is_some() {
+            self.digests.note(header.zxid, || self.tree.digest());
+        }
         if digest.is_some_and(|digest| digest != self.tree.digest()) {
             self.counters.digest_mismatches += 1;
             tracing::error!(
@@ -802,6 +870,7 @@ impl Core {
 
     fn answer_applied(&mut self, id: ConnectionId, xid: i32, op: i32, applied: &Applied, received_ms: i64) {
         if op == op::CREATE_SESSION {
+            self.count_answer(id, xid, op, received_ms);
             return self.answer_connect(id, true);
         }
         let mut body = std::mem::take(&mut self.body);
@@ -830,6 +899,10 @@ impl Core {
             Some(connection) if connection.has_too_many_ids(bytes) => Err(Code::AuthFailed),
             _ => self.options.authentication.authenticate(scheme, auth, self.ids_of(id)),
         };
+        if scheme == "ensemble" {
+            let all = self.options.authentication.ensemble_names.as_ref().is_some_and(Vec::is_empty);
+            self.counters.figures.ensemble_auth(proved.is_ok(), all || auth.is_empty());
+        }
         match proved {
             Ok(proved) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
@@ -884,6 +957,7 @@ impl Core {
             }
             self.counters.traffic.sent += 1;
             self.counters.watches_fired += 1;
+            self.counters.figures.notification(self.events.len());
         }
         self.mark_dirty(id);
     }
@@ -894,19 +968,27 @@ impl Core {
 
     /// Answers a request, and counts it.
     fn answer(&mut self, id: ConnectionId, xid: i32, op: i32, err: i32, body: &[u8], received_ms: i64) {
+        self.count_answer(id, xid, op, received_ms);
+        self.reply(id, xid, self.tree.last_zxid(), err, body);
+    }
+
+    fn count_answer(&mut self, id: ConnectionId, xid: i32, op: i32, received_ms: i64) {
         let zxid = self.tree.last_zxid();
         let latency_ms = (self.now.monotonic_ms - received_ms).max(0) as u64;
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.traffic.answered(latency_ms);
             connection.last_op = op;
-            connection.last_cxid = xid;
+            // A ping's number is no client's: what `cons` tells is the last real one.
+            if xid >= 0 {
+                connection.last_cxid = xid;
+            }
             connection.last_zxid = zxid;
             connection.last_latency_ms = latency_ms;
             connection.last_response_ms = self.now.wall_ms;
         }
         self.counters.traffic.answered(latency_ms);
+        self.counters.figures.answered(op, latency_ms);
         *self.counters.requests_by_op.entry(Self::counted_op(op)).or_default() += 1;
-        self.reply(id, xid, zxid, err, body);
     }
 
     fn reply(&mut self, id: ConnectionId, xid: i32, zxid: i64, err: i32, body: &[u8]) {
@@ -916,6 +998,7 @@ impl Core {
             out.int(length_as_int(16 + body.len()));
             ReplyHeader { xid, zxid, err }.write(out);
             out.extend_from_slice(body);
+            self.counters.figures.response(16 + body.len());
             connection.traffic.sent += 1;
             self.counters.traffic.sent += 1;
         }

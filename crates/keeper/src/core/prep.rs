@@ -70,6 +70,8 @@ pub(super) struct Prep {
     last_zxid: i64,
     digest: i64,
     options: PrepOptions,
+    /// How many changes were outstanding so far, and how many of them are not any more.
+    pub(super) counts: (u64, u64),
 }
 
 impl Prep {
@@ -82,6 +84,7 @@ impl Prep {
             last_zxid: tree.last_zxid(),
             digest: tree.digest(),
             options,
+            counts: (0, 0),
         }
     }
 
@@ -109,6 +112,7 @@ impl Prep {
     /// All transactions up to `zxid` have been applied to the tree.
     pub(super) fn applied(&mut self, zxid: i64) {
         while self.queue.front().is_some_and(|(of, _)| *of <= zxid) {
+            self.counts.1 += 1;
             if let Some((of, path)) = self.queue.pop_front()
                 && self.changes.get(&path).is_some_and(|pending| pending.zxid == of)
             {
@@ -393,6 +397,7 @@ impl Prep {
             journal.push((path.clone(), before));
         }
         self.queue.push_back((zxid, path));
+        self.counts.0 += 1;
     }
 }
 

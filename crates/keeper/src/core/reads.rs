@@ -26,6 +26,9 @@ impl Core {
                     self.allow(id, node, perms::READ)?;
                 }
                 let stat = node.map(NodeRef::stat);
+                if stat.is_some() {
+                    self.counters.figures.read(path, 0);
+                }
                 if *watch {
                     self.watch(id, path, watch::DATA)?;
                 }
@@ -122,6 +125,7 @@ impl Core {
     ) -> Result<(), Code> {
         let node = self.tree.get(path).ok_or(Code::NoNode)?;
         self.allow(id, node, perms::READ)?;
+        self.counters.figures.read(path, node.data().map_or(0, <[u8]>::len));
         body.buffer(node.data());
         node.stat().write(body);
         if watch {
@@ -141,10 +145,13 @@ impl Core {
         let node = self.tree.get(path).ok_or(Code::NoNode)?;
         self.allow(id, node, perms::READ)?;
         body.int(length_as_int(node.children_count() as usize));
+        let mut bytes = 0;
         for name in node.children() {
+            bytes += name.len();
             body.string(name);
             self.check_answer(body)?;
         }
+        self.counters.figures.read(path, bytes);
         if with_stat {
             node.stat().write(body);
         }

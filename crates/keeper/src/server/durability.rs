@@ -5,8 +5,8 @@
 //! gone, until the event loop has taken note ([`Durability::resume`]): no transaction is ever logged behind one that is missing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use mio::Waker;
 
 use super::ServerError;
 use crate::core::{Core, Proposals};
+use crate::metrics::figures::{self, StorageFigures};
 use crate::storage::{
     Compression, DataDirs, Disk, RecoverOptions, Recovered, StorageError, TxnLog, purge, recover, snapshot,
 };
@@ -91,6 +92,7 @@ pub(super) struct Durability {
     disk: Arc<dyn Disk>,
     dirs: Arc<DataDirs>,
     next_room_check: Option<Instant>,
+    figures: Arc<Mutex<StorageFigures>>,
 }
 
 /// When the next snapshot is due, and the one being written.
@@ -110,6 +112,7 @@ impl Durability {
         waker: Arc<Waker>,
     ) -> Result<(Self, Recovered), ServerError> {
         let dirs = DataDirs::open(&options.data_dir, options.data_log_dir.as_deref(), options.create_dirs)?;
+        let started = Instant::now();
         let mut recovered = recover(disk.clone(), &dirs, &options.recover)?;
         tracing::info!(
             zxid = format_args!("0x{:x}", recovered.tree.last_zxid()),
@@ -122,12 +125,13 @@ impl Durability {
             &mut recovered.log,
             TxnLog::new(disk.clone(), &dirs.logs, 0, options.recover.log.clone()),
         );
+        let figures = Arc::new(Mutex::new(start_figures(&recovered, started.elapsed())));
         let (requests, requests_in) = mpsc::channel();
         let (outcomes_out, outcomes) = mpsc::channel();
-        let slow_sync = options.slow_sync;
+        let (slow_sync, figures_of_log) = (options.slow_sync, figures.clone());
         let thread = std::thread::Builder::new()
             .name("keeper-log".into())
-            .spawn(move || write_log(log, &requests_in, &outcomes_out, &waker, slow_sync))
+            .spawn(move || write_log(log, &requests_in, &outcomes_out, &waker, slow_sync, &figures_of_log))
             .map_err(|source| ServerError::System { doing: "start the log's thread", source })?;
         let snapshots = Snapshots {
             next_purge: options.purge.map(|(_, interval)| Instant::now() + interval),
@@ -145,6 +149,7 @@ impl Durability {
             disk,
             dirs: Arc::new(dirs),
             next_room_check: None,
+            figures,
         };
         Ok((durability, recovered))
     }
@@ -171,6 +176,11 @@ impl Durability {
         self.snapshots.transactions = 0;
         self.snapshots.log_bytes = 0;
         Ok(())
+    }
+
+    /// What the threads of the storage measure.
+    pub(super) fn figures(&self) -> Arc<Mutex<StorageFigures>> {
+        self.figures.clone()
     }
 
     /// Where the files are.
@@ -226,9 +236,12 @@ impl Durability {
         let (frozen, sessions) = core.freeze();
         let (disk, dirs, compression) =
             (self.disk.clone(), self.dirs.clone(), self.snapshots.options.compression);
+        let figures = self.figures.clone();
         let spawned = std::thread::Builder::new().name("keeper-snapshot".into()).spawn(move || {
-            let zxid = frozen.zxid();
-            match snapshot::write(&*disk, &dirs.snapshots, &frozen, &sessions, compression) {
+            let (zxid, begin) = (frozen.zxid(), Instant::now());
+            let written = snapshot::write(&*disk, &dirs.snapshots, &frozen, &sessions, compression);
+            figures::lock(&figures).snapshot.add(begin.elapsed().as_millis() as u64);
+            match written {
                 Ok(path) => tracing::info!(path = %path.display(), znodes = frozen.len(), "took a snapshot"),
                 // The log since the last one is still there: nothing is lost.
                 Err(error) => {
@@ -271,6 +284,16 @@ impl Snapshots {
     }
 }
 
+/// What the start took.
+fn start_figures(recovered: &Recovered, took: Duration) -> StorageFigures {
+    let mut figures = StorageFigures::default();
+    figures.start.add(took.as_millis() as u64);
+    figures.start_snapshot.add(recovered.took.0.as_millis() as u64);
+    figures.start_replay.add(recovered.took.1.as_millis() as u64);
+    figures.start_transactions.add(recovered.replayed as u64);
+    figures
+}
+
 /// The log's thread.
 fn write_log(
     mut log: TxnLog,
@@ -278,16 +301,19 @@ fn write_log(
     outcomes: &Sender<Outcome>,
     waker: &Waker,
     slow_sync: Duration,
+    figures: &Mutex<StorageFigures>,
 ) {
     let mut failed = false;
     while let Ok(first) = requests.recv() {
         let mut next = Some(first);
         let mut result = Ok(());
         let mut stop = false;
+        let mut transactions = 0;
         while let Some(request) = next.take() {
             match request {
                 Request::Append(_) if failed => {}
                 Request::Append(proposals) => {
+                    transactions += proposals.ends.len() as u64;
                     result = proposals.iter().try_for_each(|(zxid, bytes)| log.append(zxid, bytes));
                 }
                 Request::Resume => failed = false,
@@ -300,8 +326,17 @@ fn write_log(
             }
         }
         let before = log.committed_zxid();
+        let begin = Instant::now();
         let result = result.and_then(|()| log.commit());
-        if log.last_sync() > slow_sync {
+        let slow = log.last_sync() > slow_sync;
+        if result.is_ok() && transactions > 0 {
+            let mut figures = figures::lock(figures);
+            figures.batch.add(transactions);
+            figures.flush.add(begin.elapsed().as_millis() as u64);
+            figures.sync.add(log.last_sync().as_millis() as u64);
+            figures.slow_syncs += u64::from(slow);
+        }
+        if slow {
             tracing::warn!(
                 ms = log.last_sync().as_millis() as u64,
                 "syncing the log took long: clients wait for it"

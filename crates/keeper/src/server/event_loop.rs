@@ -105,7 +105,10 @@ impl EventLoop {
         };
         let started = Instant::now();
         let now = now(started);
-        let core = Core::new(tree, sessions, options.core.clone(), now);
+        let mut core = Core::new(tree, sessions, options.core.clone(), now);
+        if let Some(durability) = &durability {
+            core.counters_mut().figures.storage = durability.figures();
+        }
         Ok(EventLoop {
             poll,
             waker,
@@ -322,11 +325,11 @@ impl EventLoop {
                 return;
             }
             let length = match socket.stream.read(&mut self.buffer) {
-                Ok(0) => return self.remove(slot),
+                Ok(0) => return self.dropped(slot),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return self.remove(slot),
+                Err(_) => return self.dropped(slot),
             };
             if self.take(slot, length).is_err() {
                 return self.remove(slot);
@@ -381,6 +384,9 @@ impl EventLoop {
         // The handshake's own answers, or why it failed.
         session.flush(&mut socket.stream)?;
         if let Err(error) = decrypted {
+            if session.is_handshaking() {
+                self.core.counters_mut().figures.failed_handshakes += 1;
+            }
             tracing::info!(%error, "TLS with a client failed");
             return Err(error);
         }
@@ -464,6 +470,12 @@ impl EventLoop {
         }
     }
 
+    /// Removes a socket that the client has closed, or its network.
+    fn dropped(&mut self, slot: usize) {
+        self.core.counters_mut().figures.connections_dropped += 1;
+        self.remove(slot);
+    }
+
     fn remove(&mut self, slot: usize) {
         let Some(mut socket) = self.sockets.get_mut(slot).and_then(Option::take) else { return };
         // The socket is closed next, which ends its registration in any case.
@@ -498,7 +510,9 @@ fn feed(
     input.feed(bytes, options.max_packet_bytes, is_command, |item| match item {
         Item::Packet(packet) => core.packet(id, packet),
         Item::Oversized(beginning) => core.oversized_packet(id, beginning),
-        Item::Command(word) => crate::four_letter::answer(core, id, &word, &options.commands, info),
+        Item::Command(word, rest) => {
+            crate::four_letter::answer(core, id, &word, rest, &options.commands, info)
+        }
         Item::Garbage => core.close(id),
     });
 }

@@ -17,8 +17,8 @@ pub enum Item<'a> {
     Packet(&'a [u8]),
     /// The beginning of a packet that is too long.
     Oversized(&'a [u8]),
-    /// A four-letter command in place of a first packet.
-    Command([u8; 4]),
+    /// A four-letter command in place of a first packet, and what has come behind it.
+    Command([u8; 4], &'a [u8]),
     /// A length that is negative or absurd: this is no client of ours.
     Garbage,
 }
@@ -78,9 +78,13 @@ impl Input {
             at += skipped;
             let Some(prefix) = bytes[at..].first_chunk::<4>() else { return at };
             if !self.begun && is_command(prefix) {
-                self.begun = true;
-                each(Item::Command(*prefix));
+                let rest = &bytes[at + 4..];
                 // `stmk` is followed by its mask; no other command by anything.
+                if prefix == b"stmk" && rest.len() < 8 {
+                    return at;
+                }
+                self.begun = true;
+                each(Item::Command(*prefix, rest));
                 return bytes.len();
             }
             let length = usize::try_from(i32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
@@ -127,7 +131,7 @@ mod tests {
                     seen.push(match item {
                         Item::Packet(packet) => format!("packet {packet:?}"),
                         Item::Oversized(header) => format!("oversized {header:?}"),
-                        Item::Command(command) => String::from_utf8_lossy(&command).into_owned(),
+                        Item::Command(command, _) => String::from_utf8_lossy(&command).into_owned(),
                         Item::Garbage => "garbage".into(),
                     });
                 },

@@ -31,6 +31,11 @@ impl TlsSession {
         Ok(())
     }
 
+    /// Whether the handshake is not done yet.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
     /// The certificates of the client, once, when the handshake is done. Empty: it has none.
     pub(super) fn new_certificates(&mut self) -> Option<Vec<rustls::pki_types::CertificateDer<'static>>> {
         if self.identified || self.connection.is_handshaking() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::dirs::DataDirs;
 use super::disk::Disk;
@@ -58,6 +59,8 @@ pub struct Recovered {
     pub replayed: usize,
     /// The snapshot that it began with; none if it began with nothing.
     pub snapshot: Option<PathBuf>,
+    /// How long reading the snapshot took, and how long the replay of the log.
+    pub took: (Duration, Duration),
     /// How many digests were not as logged. Each is a defect, here or in the server that wrote the log.
     pub digest_mismatches: usize,
 }
@@ -67,6 +70,7 @@ pub struct Recovered {
 pub fn recover(disk: Arc<dyn Disk>, dirs: &DataDirs, options: &RecoverOptions) -> Result<Recovered> {
     dirs.tidy(&*disk)?;
     let may_be_empty = dirs.take_initialize(&*disk)? || options.autocreate;
+    let started = Instant::now();
     let begin = Begin::find(&*disk, dirs, options)?;
     let Some(begin) = begin else {
         if !names::logs(&*disk, &dirs.logs)?.is_empty() {
@@ -83,10 +87,14 @@ pub fn recover(disk: Arc<dyn Disk>, dirs: &DataDirs, options: &RecoverOptions) -
             sessions: BTreeMap::new(),
             replayed: 0,
             snapshot: None,
+            took: Default::default(),
             digest_mismatches: 0,
         });
     };
-    replay(disk, dirs, options, begin)
+    let snapshot_took = started.elapsed();
+    let mut recovered = replay(disk, dirs, options, begin)?;
+    recovered.took = (snapshot_took, started.elapsed().saturating_sub(snapshot_took));
+    Ok(recovered)
 }
 
 /// Logs, but no snapshot: ZooKeeper 3.4 did not always write one; later it means that it was lost.
@@ -183,7 +191,15 @@ fn replay(disk: Arc<dyn Disk>, dirs: &DataDirs, options: &RecoverOptions, begin:
         make_durable(&*disk, path)?;
     }
     let log = TxnLog::new(disk, &dirs.logs, tree.last_zxid(), options.log.clone());
-    Ok(Recovered { tree, sessions, log, replayed, snapshot: path, digest_mismatches: check.mismatches })
+    Ok(Recovered {
+        tree,
+        sessions,
+        log,
+        replayed,
+        snapshot: path,
+        took: Default::default(),
+        digest_mismatches: check.mismatches,
+    })
 }
 
 /// Compares the tree with the digests in snapshot and log, once it can be equal: a fuzzy snapshot has parts of what came up to its

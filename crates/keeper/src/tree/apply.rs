@@ -16,6 +16,8 @@ pub struct Change<'a> {
     pub path: &'a str,
     /// The znode's permissions: who may not read it is not told.
     pub acls: &'a Acls,
+    /// Length of the data that was written to it.
+    pub data_bytes: usize,
 }
 
 /// What came of a transaction.
@@ -149,11 +151,13 @@ impl Tree {
         let id = self.insert(&path, data, number, stat);
         self.quota_node_created(parent_path, name);
         self.count_for_quota(&path, bytes, 1);
-        changes(Change { event: EventType::NodeCreated, path: &path, acls: &acl });
+        let data_bytes = bytes as usize;
+        changes(Change { event: EventType::NodeCreated, path: &path, acls: &acl, data_bytes });
         changes(Change {
             event: EventType::NodeChildrenChanged,
             path: &self.nodes[parent].path,
             acls: self.acls.get(self.nodes[parent].acl),
+            data_bytes: 0,
         });
         let stat = super::NodeRef { tree: self, id }.stat();
         Ok((Some(path), Some(stat)))
@@ -176,11 +180,12 @@ impl Tree {
             self.quotas.remove(limited);
         }
         self.count_for_quota(path, -node.data.as_ref().map_or(0, |data| data.len() as i64), -1);
-        changes(Change { event: EventType::NodeDeleted, path, acls: &acls });
+        changes(Change { event: EventType::NodeDeleted, path, acls: &acls, data_bytes: 0 });
         changes(Change {
             event: EventType::NodeChildrenChanged,
             path: &self.nodes[parent].path,
             acls: self.acls.get(self.nodes[parent].acl),
+            data_bytes: 0,
         });
         Ok(())
     }
@@ -195,7 +200,8 @@ impl Tree {
     ) -> Result<Stat, Code> {
         let id = self.nodes.find(path).ok_or(Code::NoNode)?;
         let length = |data: &Option<Box<[u8]>>| data.as_ref().map_or(0, |data| data.len() as i64);
-        let more = length(&data) - length(&self.nodes[id].data);
+        let data_bytes = length(&data);
+        let more = data_bytes - length(&self.nodes[id].data);
         self.update_data(id, data);
         self.update_stat(id, |stat| {
             stat.mtime = header.time_ms;
@@ -204,7 +210,12 @@ impl Tree {
         });
         self.count_for_quota(path, more, 0);
         let node = super::NodeRef { tree: self, id };
-        changes(Change { event: EventType::NodeDataChanged, path: node.path(), acls: node.acls() });
+        changes(Change {
+            event: EventType::NodeDataChanged,
+            path: node.path(),
+            acls: node.acls(),
+            data_bytes: data_bytes as usize,
+        });
         Ok(node.stat())
     }
 
