@@ -92,7 +92,7 @@ pub(crate) fn run(options: &Options, address: &str, start: &Start) -> Result<Sum
         }
         let killed = kill_and_start(options, &world, &mut process, start, &summary);
         world.end();
-        killed.map_err(|error| format!("cannot kill and start the server: {error}"))
+        killed.map_err(|error| format!("kills are over: {error}"))
     })?;
     if let Some(what) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(what);
@@ -133,6 +133,9 @@ fn kill_and_start(
             let (due, until) = (world.expired_so_far() + 2, Instant::now() + EXPIRY_WITHIN);
             while world.expired_so_far() < due && !world.is_over() && Instant::now() < until {
                 world.pause(Duration::from_millis(20));
+            }
+            if world.expired_so_far() < due && !world.is_over() {
+                return Err(std::io::Error::other("sessions that are silent do not expire"));
             }
         }
         if world.is_over() {

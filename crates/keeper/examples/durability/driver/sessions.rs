@@ -65,6 +65,8 @@ struct Sessions<'a> {
     /// Begins the names of the ephemerals.
     prefix: &'static str,
     next_name: u64,
+    /// The life in which a client came back to a silent session last.
+    came_back_in: usize,
     silent: Vec<Silent>,
     ended: Vec<Ended>,
     seen: Seen,
@@ -86,7 +88,8 @@ pub(crate) fn fall_silent(world: &World) -> Result<Seen, Stop> {
         }
         sessions.look_at_silent()?;
         sessions.look_at_ended()?;
-        if sessions.random.one_in(10) {
+        if sessions.came_back_in < sessions.life {
+            sessions.came_back_in = sessions.life;
             sessions.come_back()?;
         }
         sessions.world.pause(Duration::from_millis(10));
@@ -99,12 +102,27 @@ impl<'a> Sessions<'a> {
         let (watcher, life) = world.connect(None, &client_options(LONG, None, 0))?;
         let random = Random::of_parts(world.seed, 2000);
         let (silent, ended, seen) = Default::default();
-        Ok(Sessions { world, random, watcher, life, prefix, next_name: 0, silent, ended, seen })
+        Ok(Sessions {
+            world,
+            random,
+            watcher,
+            life,
+            prefix,
+            next_name: 0,
+            came_back_in: 0,
+            silent,
+            ended,
+            seen,
+        })
     }
 
     fn run(mut self, turn: impl Fn(&mut Self) -> Result<(), Stop>) -> Result<Seen, Stop> {
         while !self.world.is_over() {
-            match turn(&mut self) {
+            if self.life < self.world.life() {
+                self.reconnect()?;
+            }
+            // The watcher's own session must not fall silent.
+            match self.watcher.ping().map_err(Stop::from).and_then(|()| turn(&mut self)) {
                 Err(Stop::Lost) => self.reconnect()?,
                 result => result?,
             }
