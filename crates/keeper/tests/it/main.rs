@@ -1,8 +1,12 @@
 //! Tests of the keeper as its users see it.
 
-#[path = "../../examples/durability/driver/mod.rs"]
+mod disk_full;
 mod driver;
 mod durability;
+mod half_open;
+mod hostile;
+mod hostile_frames;
+mod limits;
 mod power_loss;
 mod storage;
 mod storage_recovery;
