@@ -129,7 +129,8 @@ fn commit(core: &mut Core, fails: bool) {
             assert!(rest.is_empty(), "answers are whole");
             out.clear();
         }
-        if core.connection(id).is_some_and(|client| client.phase == streamkeeper_keeper::core::Phase::Closing) {
+        if core.connection(id).is_some_and(|client| client.phase == streamkeeper_keeper::core::Phase::Closing)
+        {
             core.closed(id);
         }
     }

@@ -131,7 +131,7 @@ impl Prep {
         request: &Request,
     ) -> Result<Txn, Code> {
         match request {
-            Request::Multi(parts) => Ok(self.multi(tree, access, who, header, parts)),
+            Request::Multi(parts) => self.multi(tree, access, who, header, parts),
             request => self.one(tree, access, who, header, request),
         }
     }
@@ -143,7 +143,7 @@ impl Prep {
         who: Requester,
         header: &TxnHeader,
         parts: &[Request],
-    ) -> Txn {
+    ) -> Result<Txn, Code> {
         let (queued, digest) = (self.queue.len(), self.digest);
         self.journal = Some(Vec::new());
         let mut failed = false;
@@ -151,21 +151,19 @@ impl Prep {
         let txns = parts
             .iter()
             .map(|part| {
-                if failed {
+                if failed || bytes > MAX_TXN_BYTES {
                     return Txn::Error(Code::RuntimeInconsistency as i32);
                 }
-                let txn = self.one(tree, access, who, header, part).and_then(|txn| {
-                    bytes += txn.approximate_bytes();
-                    if bytes > MAX_TXN_BYTES { Err(Code::BadArguments) } else { Ok(txn) }
-                });
-                txn.unwrap_or_else(|code| {
+                let txn = self.one(tree, access, who, header, part).unwrap_or_else(|code| {
                     failed = true;
                     Txn::Error(code as i32)
-                })
+                });
+                bytes += txn.approximate_bytes();
+                txn
             })
             .collect();
         let journal = self.journal.take().unwrap_or_default();
-        if failed {
+        if failed || bytes > MAX_TXN_BYTES {
             self.queue.truncate(queued);
             self.digest = digest;
             for (path, before) in journal.into_iter().rev() {
@@ -175,7 +173,7 @@ impl Prep {
                 }
             }
         }
-        Txn::Multi(txns)
+        if bytes > MAX_TXN_BYTES { Err(Code::BadArguments) } else { Ok(Txn::Multi(txns)) }
     }
 
     fn one(

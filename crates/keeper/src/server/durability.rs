@@ -16,7 +16,8 @@ use super::ServerError;
 use crate::core::{Core, Proposals};
 use crate::metrics::figures::{self, StorageFigures};
 use crate::storage::{
-    Compression, DataDirs, Disk, RecoverOptions, Recovered, StorageError, TxnLog, purge, recover, snapshot,
+    Compression, DataDirs, Disk, RealDisk, RecoverOptions, Recovered, StorageError, TxnLog, purge, recover,
+    snapshot,
 };
 use crate::tree::Tree;
 
@@ -47,6 +48,18 @@ pub struct StorageOptions {
     pub purge: Option<(usize, Duration)>,
     /// A sync that takes longer is told of (`fsync.warningthresholdms`).
     pub slow_sync: Duration,
+    /// Where the files are: the operating system's disk, unless a test takes another. The directories are the operating system's.
+    pub disk: AnyDisk,
+}
+
+/// A disk of whatever kind.
+#[derive(Clone)]
+pub struct AnyDisk(pub Arc<dyn Disk>);
+
+impl std::fmt::Debug for AnyDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AnyDisk")
+    }
 }
 
 impl StorageOptions {
@@ -62,6 +75,7 @@ impl StorageOptions {
             compression: Compression::None,
             purge: Some((3, Duration::from_secs(3600))),
             slow_sync: Duration::from_secs(1),
+            disk: AnyDisk(Arc::new(RealDisk)),
         }
     }
 }
@@ -107,10 +121,10 @@ struct Snapshots {
 impl Durability {
     /// Recovers what the directories hold, and starts the log's thread.
     pub(super) fn start(
-        disk: Arc<dyn Disk>,
         options: StorageOptions,
         waker: Arc<Waker>,
     ) -> Result<(Self, Recovered), ServerError> {
+        let disk = options.disk.0.clone();
         let dirs = DataDirs::open(&options.data_dir, options.data_log_dir.as_deref(), options.create_dirs)?;
         let started = Instant::now();
         let mut recovered = recover(disk.clone(), &dirs, &options.recover)?;

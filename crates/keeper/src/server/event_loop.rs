@@ -21,7 +21,7 @@ use super::tls_session::TlsSession;
 use super::{Command, ServerError, ServerOptions};
 use crate::core::{Core, Now, Phase};
 use crate::four_letter::ServerInfo;
-use crate::storage::{RealDisk, StorageError};
+use crate::storage::StorageError;
 use crate::tree::Tree;
 use crate::watch::ConnectionId;
 
@@ -90,7 +90,7 @@ impl EventLoop {
         let (durability, tree, sessions) = match options.storage.clone() {
             None => (None, Tree::new(true), Default::default()),
             Some(storage) => {
-                let (durability, recovered) = Durability::start(Arc::new(RealDisk), storage, waker.clone())?;
+                let (durability, recovered) = Durability::start(storage, waker.clone())?;
                 (Some(durability), recovered.tree, recovered.sessions)
             }
         };

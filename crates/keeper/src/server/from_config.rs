@@ -83,6 +83,7 @@ fn storage(config: &Config) -> StorageOptions {
         compression: config.storage.compression,
         purge: storage.purge_interval.map(|interval| (storage.snap_retain_count as usize, interval)),
         slow_sync: storage.fsync_warning,
+        ..StorageOptions::new(&config.data_dir)
     }
 }
 

@@ -11,7 +11,7 @@ mod from_config;
 mod sockets;
 mod tls_session;
 
-pub use durability::StorageOptions;
+pub use durability::{AnyDisk, StorageOptions};
 
 use std::collections::BTreeMap;
 use std::io;
