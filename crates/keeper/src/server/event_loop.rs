@@ -72,8 +72,8 @@ impl EventLoop {
         let system = |doing| move |source| ServerError::System { doing, source };
         let poll = Poll::new().map_err(system("create an event queue"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system("create a waker"))?);
-        let mut listener = listen(&options.client_addresses)?;
-        let mut secure_listener = listen(&options.secure_client_addresses)?;
+        let mut listener = listen(&options.client_addresses, options.listen_backlog)?;
+        let mut secure_listener = listen(&options.secure_client_addresses, options.listen_backlog)?;
         for (listener, token) in [(&mut listener, LISTENER), (&mut secure_listener, SECURE_LISTENER)] {
             if let Some(bound) = listener {
                 poll.registry()
@@ -296,6 +296,9 @@ impl EventLoop {
         };
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
+        if self.options.tcp_keep_alive {
+            keep_alive(&stream);
+        }
         let slot = self.free.pop().unwrap_or(self.sockets.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, Token(FIRST_SOCKET + slot), interest) {
@@ -531,15 +534,39 @@ fn send(out: &[u8], sent: &mut usize, stream: &mut mio::net::TcpStream) -> std::
 }
 
 /// Listens on the first of `addresses` that can be; none of them is no error.
-fn listen(addresses: &[SocketAddr]) -> Result<Option<TcpListener>, ServerError> {
+fn listen(addresses: &[SocketAddr], backlog: Option<u32>) -> Result<Option<TcpListener>, ServerError> {
     let mut failure = None;
     for &address in addresses {
-        match TcpListener::bind(address) {
+        match TcpListener::bind(address)
+            .and_then(|listener| set_backlog(&listener, backlog).map(|()| listener))
+        {
             Ok(listener) => return Ok(Some(listener)),
             Err(source) => failure = Some(ServerError::Listen { address, source }),
         }
     }
     failure.map_or(Ok(None), Err)
+}
+
+/// Sets how many connections may wait: a socket that listens already takes another number.
+#[cfg(unix)]
+fn set_backlog(listener: &TcpListener, backlog: Option<u32>) -> std::io::Result<()> {
+    let Some(backlog) = backlog else { return Ok(()) };
+    Ok(rustix::net::listen(listener, i32::try_from(backlog).unwrap_or(i32::MAX))?)
+}
+
+#[cfg(not(unix))]
+fn set_backlog(_: &TcpListener, _: Option<u32>) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Has the system find out when a silent client is gone.
+fn keep_alive(stream: &mio::net::TcpStream) {
+    #[cfg(unix)]
+    if let Err(error) = rustix::net::sockopt::set_socket_keepalive(stream, true) {
+        tracing::warn!(%error, "cannot set clientTcpKeepAlive on a client's socket");
+    }
+    #[cfg(not(unix))]
+    let _ = stream;
 }
 
 fn now(started: Instant) -> Now {

@@ -36,6 +36,10 @@ pub struct ServerOptions {
     pub client_addresses: Vec<SocketAddr>,
     /// Where clients connect over TLS.
     pub secure_client_addresses: Vec<SocketAddr>,
+    /// How many connections may wait to be accepted (`clientPortListenBacklog`); `None`: as many as the system's libraries like.
+    pub listen_backlog: Option<u32>,
+    /// Whether clients' sockets have TCP keep-alive (`clientTcpKeepAlive`).
+    pub tcp_keep_alive: bool,
     /// Keys and certificates; needed for `secure_client_addresses` and `port_unification`.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Whether `client_addresses` take TLS as well.
@@ -71,6 +75,8 @@ impl Default for ServerOptions {
         ServerOptions {
             client_addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             secure_client_addresses: Vec::new(),
+            listen_backlog: None,
+            tcp_keep_alive: false,
             tls: None,
             port_unification: false,
             x509_super_user: None,
