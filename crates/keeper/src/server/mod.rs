@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::admin::{AdminOptions, HttpServer, MetricsOptions, serve_admin, serve_metrics};
-use crate::core::{Core, CoreOptions};
+use crate::core::{Core, CoreOptions, audit_server};
 use crate::four_letter::HARMLESS;
 use crate::four_letter::ServerInfo;
 use crate::storage::StorageError;
@@ -207,7 +207,12 @@ impl Keeper {
     pub fn start(options: ServerOptions) -> Result<Keeper, ServerError> {
         let (commands, commands_in) = mpsc::channel();
         let (admin, metrics) = (options.admin.clone(), options.metrics.clone());
-        let event_loop = EventLoop::new(options, commands_in)?;
+        let audit = options.core.audit;
+        let event_loop = EventLoop::new(options, commands_in).inspect_err(|_| {
+            if audit {
+                audit_server("serverStart", "failure");
+            }
+        })?;
         let core = CoreHandle { commands, waker: event_loop.waker() };
         let client_address = event_loop.client_address();
         let secure_client_address = event_loop.secure_client_address();
@@ -220,7 +225,16 @@ impl Keeper {
         let metrics = metrics.and_then(|metrics| told(serve_metrics(&metrics, core.clone())));
         let thread = std::thread::Builder::new()
             .name("keeper".into())
-            .spawn(move || event_loop.run())
+            .spawn(move || {
+                if audit {
+                    audit_server("serverStart", "success");
+                }
+                let result = event_loop.run();
+                if audit {
+                    audit_server("serverStop", "invoked");
+                }
+                result
+            })
             .map_err(|source| ServerError::System { doing: "start the server's thread", source })?;
         Ok(Keeper { core, client_address, secure_client_address, admin, metrics, thread: Some(thread) })
     }
