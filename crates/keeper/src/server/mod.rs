@@ -22,8 +22,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::admin::{AdminOptions, HttpServer, MetricsOptions, serve_admin, serve_metrics};
+use crate::config::FourLetterWords;
 use crate::core::{Core, CoreOptions, audit_server};
-use crate::four_letter::HARMLESS;
 use crate::four_letter::ServerInfo;
 use crate::storage::StorageError;
 use crate::tree::Tree;
@@ -84,7 +84,7 @@ impl Default for ServerOptions {
             max_connections_per_address: 60,
             max_connections: 0,
             sessionless_timeout: Duration::from_secs(10),
-            commands: HARMLESS.iter().map(|command| (*command).to_owned()).collect(),
+            commands: FourLetterWords::HARMLESS.iter().map(|command| (*command).to_owned()).collect(),
             storage: None,
             admin: None,
             metrics: None,
