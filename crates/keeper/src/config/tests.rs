@@ -61,6 +61,16 @@ fn the_defaults_are_zookeepers() {
 }
 
 #[test]
+fn an_embedded_server_is_as_one_whose_configuration_sets_nothing() {
+    let defaults = CoreOptions::default();
+    let mut configured = good(&[]).core_options();
+    // Lists of permissions may name schemes where there is something that proves them; a program adds that by itself.
+    configured.access.disabled_schemes.clone_from(&defaults.access.disabled_schemes);
+    configured.authentication.disabled_schemes.clone_from(&defaults.authentication.disabled_schemes);
+    assert_eq!(format!("{configured:#?}"), format!("{defaults:#?}"));
+}
+
+#[test]
 fn values_are_read_with_their_units() {
     let config = good(&[
         ("tickTime", "2000"),

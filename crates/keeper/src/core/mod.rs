@@ -83,17 +83,17 @@ pub struct CoreOptions {
 }
 
 impl Default for CoreOptions {
-    /// ZooKeeper's defaults, but that sessions' ids begin with 0, and that a container that never had a child goes after 5 minutes, as
-    /// from 3.10 on.
+    /// What a configuration comes to in which nothing is set.
     fn default() -> Self {
         CoreOptions {
-            server_id: 0,
+            // A standalone server of Apache's begins its sessions' ids with 1 as well.
+            server_id: 1,
             tick_ms: 3000,
             min_session_timeout_ms: 6000,
             max_session_timeout_ms: 60_000,
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
-            container_max_never_used_ms: 300_000,
+            container_max_never_used_ms: 0,
             max_outstanding: 1000,
             max_queued_bytes: 16 << 20,
             limits: Limits::default(),
