@@ -42,7 +42,8 @@ const WAITING: &str = "concerns requests in the server's queue; here a client's 
 const BATCHES: &str = "tunes how transactions are gathered for one flush; here a batch is what has come while the last one was flushed";
 const PROMETHEUS: &str = "belongs to Prometheus, which is off: set metricsProvider.className=\
                           org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider to have it";
-const LOGGING: &str = "configures logging of the JVM; see RUST_LOG";
+const LOGGING: &str =
+    "configures logging of the JVM; the environment variable STREAMKEEPER_LOG sets the level here";
 
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     // Ensembles.
@@ -120,11 +121,12 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ),
     (
         "netty.server.earlyDropSecureConnectionHandshakes",
-        "drops connections until the server is up; here it listens only when it is",
+        "drops TLS connections until the server is up; here they wait until it is",
     ),
     (
         "request_throttler.shutdownTimeout",
-        "waits for a queue when the server stops; here every request that was taken is answered",
+        "waits for queued requests when the server stops; here it stops at once, and clients of unanswered requests \
+         lose their connection",
     ),
     ("jvm.pause.", PAUSES),
     ("pathStats.", PATHS),
