@@ -152,7 +152,10 @@ fn write_answer(
 fn write_server(core: &Core, out: &mut String, clients: Option<Option<ConnectionId>>) -> fmt::Result {
     writeln!(out, "Zookeeper version: {VERSION}")?;
     if core.read_only() {
-        writeln!(out, "READ-ONLY mode; serving only read-only clients")?;
+        writeln!(
+            out,
+            "READ-ONLY mode; the disk is full: reads are served, writes are refused until there is room"
+        )?;
     }
     if let Some(asker) = clients {
         writeln!(out, "Clients:")?;
