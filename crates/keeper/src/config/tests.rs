@@ -138,6 +138,18 @@ fn what_makes_no_sense_is_refused_in_words() {
             &[("snapshot.compression.method", "zstd")],
             "snapshot.compression.method=zstd: no such method; allowed: gz, snappy, or nothing",
         ),
+        (
+            &[("maxClientCnxns", "many")],
+            "maxClientCnxns=many: not a whole number; allowed: a whole number; 0 or less: no limit",
+        ),
+        (
+            &[("snapCount", "3000000000")],
+            "snapCount=3000000000: out of range; allowed: a whole number of at most 2147483647",
+        ),
+        (
+            &[("fsync.warningthresholdms", "99999999999999999999")],
+            "fsync.warningthresholdms=99999999999999999999: out of range; allowed: a whole number of at least 0",
+        ),
         (&[("ssl.clientAuth", "maybe")], "ssl.clientAuth=maybe: no such choice; allowed: need, want, none"),
         (
             &[("secureClientPortAddress", "::1")],

@@ -192,6 +192,8 @@ pub struct Core {
     started: Now,
     next_container_check_ms: i64,
     read_only: bool,
+    /// Whether it has been told that sessions are refused, since writes are.
+    told_of_refused_sessions: bool,
     counters: Counters,
     digests: DigestLog,
     trace_mask: i64,
@@ -232,6 +234,7 @@ impl Core {
             started: now,
             next_container_check_ms: now.monotonic_ms + options.container_check_interval_ms,
             read_only: false,
+            told_of_refused_sessions: false,
             counters: Counters::default(),
             digests: DigestLog::default(),
             trace_mask: DEFAULT_TRACE_MASK,
@@ -371,6 +374,7 @@ impl Core {
     /// Lets writes in again, or keeps them out. No session expires while they are kept out.
     pub fn set_read_only(&mut self, read_only: bool) {
         self.read_only = read_only;
+        self.told_of_refused_sessions &= read_only;
         self.sessions.reopen_all(self.now.monotonic_ms);
     }
 
@@ -576,6 +580,11 @@ impl Core {
         let timeout_ms = request.timeout_ms.max(bounds.0).min(bounds.1);
         let new = request.session_id == 0;
         if new && self.read_only {
+            if !std::mem::replace(&mut self.told_of_refused_sessions, true) {
+                tracing::warn!(
+                    "a client that asks for a new session was refused, as all will be: the disk is full"
+                );
+            }
             return self.close(id);
         }
         if !self.bucket.take(new, self.now.monotonic_ms) {

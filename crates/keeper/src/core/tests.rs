@@ -375,6 +375,20 @@ fn logged(wanted: &str, run: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
+fn refused_sessions_are_told_of_once_while_the_disk_is_full() {
+    let lines = logged("new session", || {
+        let mut bench = Bench::new();
+        for _ in 0..2 {
+            bench.core.set_read_only(true);
+            (0..3).for_each(|_| drop(bench.connect(0, &[], 0)));
+            bench.core.set_read_only(false);
+            bench.client();
+        }
+    });
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[test]
 fn the_audit_log_names_operation_and_znode_also_of_what_fails() {
     let create = |path: &'static str, flags| {
         Request::Create(CreateRequest {

@@ -16,10 +16,11 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::deadlines::{ACCEPT_AGAIN, Deadlines};
 use super::durability::{Durability, Outcome};
+use super::framing::MAX_FIRST_PACKET_BYTES;
 use super::sockets::{Input, Item, Socket, Transport};
 use super::tls_session::TlsSession;
 use super::{Command, ServerError, ServerOptions};
-use crate::core::{Core, Now, Phase};
+use crate::core::{Connection, Core, Now, Phase};
 use crate::four_letter::ServerInfo;
 use crate::storage::StorageError;
 use crate::tree::Tree;
@@ -279,12 +280,14 @@ impl EventLoop {
     fn add(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr, secure: bool) {
         let address = peer.ip().to_canonical();
         let from_there = self.per_address.get(&address).copied().unwrap_or(0);
-        let over = |limit: usize, count: usize| limit > 0 && count >= limit;
-        if over(self.options.max_connections_per_address, from_there)
-            || over(self.options.max_connections, self.slots.len())
-        {
-            tracing::warn!(%address, connections = from_there, "refused a client: too many connections");
-            return self.core.count_rejected();
+        for (key, limit, connections) in [
+            ("maxClientCnxns", self.options.max_connections_per_address, from_there),
+            ("maxCnxns", self.options.max_connections, self.slots.len()),
+        ] {
+            if limit > 0 && connections >= limit {
+                tracing::warn!(%address, connections, "refused a client: too many connections for {key}={limit}");
+                return self.core.count_rejected();
+            }
         }
         let transport = match &self.options.tls {
             Some(tls) if secure => match TlsSession::new(tls.clone()) {
@@ -390,7 +393,8 @@ impl EventLoop {
             if session.is_handshaking() {
                 self.core.counters_mut().figures.failed_handshakes += 1;
             }
-            tracing::info!(%error, "TLS with a client failed");
+            let client = self.core.connection(socket.id).map(Connection::address);
+            tracing::info!(client = client.map(tracing::field::display), %error, "TLS with a client failed");
             return Err(error);
         }
         feed(&mut socket.input, &self.plain, socket.id, &mut self.core, &self.options, &self.info);
@@ -512,12 +516,35 @@ fn feed(
     let is_command = |word: &[u8; 4]| crate::four_letter::is_command(word);
     input.feed(bytes, options.max_packet_bytes, is_command, |item| match item {
         Item::Packet(packet) => core.packet(id, packet),
-        Item::Oversized(beginning) => core.oversized_packet(id, beginning),
+        Item::Oversized(beginning, bytes) => {
+            tell_of_oversized(core.connection(id), bytes, options.max_packet_bytes);
+            core.oversized_packet(id, beginning);
+        }
         Item::Command(word, rest) => {
             crate::four_letter::answer(core, id, &word, rest, &options.commands, info)
         }
         Item::Garbage => core.close(id),
     });
+}
+
+/// Says who sent a packet that is too long, and what would let it through.
+fn tell_of_oversized(connection: Option<&Connection>, bytes: usize, limit_bytes: usize) {
+    match connection {
+        Some(connection) if connection.phase == Phase::New => tracing::info!(
+            client = %connection.address(),
+            bytes,
+            limit_bytes = MAX_FIRST_PACKET_BYTES,
+            "refused a client: its first packet is too long to ask for a session"
+        ),
+        Some(connection) => tracing::warn!(
+            client = %connection.address(),
+            session = format_args!("0x{:x}", connection.session_id),
+            bytes,
+            limit_bytes,
+            "refused a request: it is longer than jute.maxbuffer"
+        ),
+        None => {}
+    }
 }
 
 /// Sends what comes in `out` behind what was `sent`. Whether that is all.

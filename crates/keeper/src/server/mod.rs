@@ -106,6 +106,18 @@ pub enum ServerError {
         /// The system's reason.
         source: io::Error,
     },
+    /// An HTTP server's address cannot be listened on.
+    #[error(
+        "cannot listen on {address} ({key}): {source}; clients are served without it: set {key} to a port that is free"
+    )]
+    ListenHttp {
+        /// The key that names its port.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A configured host name has no address.
     #[error("cannot find the address of `{host}`: {source}")]
     Resolve {
