@@ -88,11 +88,11 @@ impl EventLoop {
                 .and_then(|listener| listener.local_addr().ok())
                 .map_or(-1, |address| address.port().into())
         };
-        let (durability, tree, sessions) = match options.storage.clone() {
-            None => (None, Tree::new(true), Default::default()),
+        let (durability, tree, sessions, mismatches) = match options.storage.clone() {
+            None => (None, Tree::new(true), Default::default(), 0),
             Some(storage) => {
                 let (durability, recovered) = Durability::start(storage, waker.clone())?;
-                (Some(durability), recovered.tree, recovered.sessions)
+                (Some(durability), recovered.tree, recovered.sessions, recovered.digest_mismatches)
             }
         };
         let info = ServerInfo {
@@ -107,6 +107,7 @@ impl EventLoop {
         let started = Instant::now();
         let now = now(started);
         let mut core = Core::new(tree, sessions, options.core.clone(), now);
+        core.counters_mut().digest_mismatches += mismatches as u64;
         if let Some(durability) = &durability {
             core.counters_mut().figures.storage = durability.figures();
         }
