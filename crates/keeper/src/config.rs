@@ -189,7 +189,7 @@ pub struct Config {
 pub struct Limits {
     /// Connections from one address (`maxClientCnxns`); `None`: any number.
     pub max_client_cnxns: Option<u32>,
-    /// Connections to all ports together (`maxCnxns`; Apache counts each port's); `None`: any number.
+    /// Connections to each port (`maxCnxns`); `None`: any number.
     pub max_cnxns: Option<u32>,
     /// The longest packet in bytes (`jute.maxbuffer`).
     pub max_packet_bytes: u32,

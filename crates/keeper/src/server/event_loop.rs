@@ -52,6 +52,8 @@ pub(super) struct EventLoop {
     free: Vec<usize>,
     slots: HashMap<ConnectionId, usize>,
     per_address: HashMap<IpAddr, usize>,
+    /// Connections of `listener` and of `secure_listener`.
+    per_listener: [usize; 2],
     /// Sockets to read in the next turn without an event: more was there.
     again: Vec<usize>,
     deadlines: Deadlines,
@@ -121,6 +123,7 @@ impl EventLoop {
             free: Vec::new(),
             slots: HashMap::new(),
             per_address: HashMap::new(),
+            per_listener: [0; 2],
             again: Vec::new(),
             deadlines: Deadlines::new(options.sessionless_timeout),
             accept_again: None,
@@ -283,7 +286,7 @@ impl EventLoop {
         let from_there = self.per_address.get(&address).copied().unwrap_or(0);
         for (key, limit, connections) in [
             ("maxClientCnxns", self.options.max_connections_per_address, from_there),
-            ("maxCnxns", self.options.max_connections, self.slots.len()),
+            ("maxCnxns", self.options.max_connections, self.per_listener[usize::from(secure)]),
         ] {
             if limit > 0 && connections >= limit {
                 tracing::warn!(%address, connections, "refused a client: too many connections for {key}={limit}");
@@ -315,9 +318,10 @@ impl EventLoop {
             self.sockets.push(None);
         }
         self.deadlines.opened(id);
-        self.sockets[slot] = Some(Socket::new(stream, id, transport));
+        self.sockets[slot] = Some(Socket::new(stream, id, transport, secure));
         self.slots.insert(id, slot);
         *self.per_address.entry(address).or_default() += 1;
+        self.per_listener[usize::from(secure)] += 1;
     }
 
     /// Reads what a socket has, and lets the core work on it. A read that fills less than the buffer took all there was, and spares the one
@@ -496,6 +500,7 @@ impl EventLoop {
                 self.per_address.remove(&connection.peer);
             }
         }
+        self.per_listener[usize::from(socket.of_secure_port)] -= 1;
         self.core.closed(socket.id);
         self.slots.remove(&socket.id);
         self.free.push(slot);

@@ -50,7 +50,7 @@ pub struct ServerOptions {
     pub max_packet_bytes: usize,
     /// Connections from one address at most; 0: no limit (`maxClientCnxns`).
     pub max_connections_per_address: usize,
-    /// Connections at most; 0: no limit (`maxCnxns`).
+    /// Connections to each port at most; 0: no limit (`maxCnxns`).
     pub max_connections: usize,
     /// How long a connection may stay without a session (`zookeeper.nio.sessionlessCnxnTimeout`); zero: for ever.
     pub sessionless_timeout: Duration,

@@ -8,5 +8,6 @@ mod hostile;
 mod hostile_frames;
 mod limits;
 mod power_loss;
+mod server;
 mod storage;
 mod storage_recovery;
