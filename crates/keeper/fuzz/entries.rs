@@ -242,7 +242,7 @@ pub fn first_bytes(data: &[u8]) {
     for piece in data.chunks(step) {
         input.feed(piece, LIMIT_BYTES, streamkeeper_keeper::four_letter::is_command, |item| match item {
             Item::Packet(packet) => assert!(packet.len() <= LIMIT_BYTES),
-            Item::Oversized(header) => assert!(header.len() <= 8),
+            Item::Oversized(header, length) => assert!(header.len() <= 8 && length > header.len()),
             Item::Command(..) | Item::Garbage => {}
         });
         assert!(input.held_bytes() < LIMIT_BYTES + 4);

@@ -189,7 +189,7 @@ pub struct Config {
 pub struct Limits {
     /// Connections from one address (`maxClientCnxns`); `None`: any number.
     pub max_client_cnxns: Option<u32>,
-    /// Connections to all ports together (`maxCnxns`; Apache counts each port's); `None`: any number.
+    /// Connections to each port (`maxCnxns`); `None`: any number.
     pub max_cnxns: Option<u32>,
     /// The longest packet in bytes (`jute.maxbuffer`).
     pub max_packet_bytes: u32,
@@ -260,10 +260,6 @@ pub struct Storage {
     pub force_sync: bool,
     /// After how long a slow disk is worth a warning (`fsync.warningthresholdms`).
     pub fsync_warning: Duration,
-    /// How long a flush may wait for more transactions (`flushDelay`).
-    pub flush_delay: Duration,
-    /// How many transactions are flushed at once (`maxBatchSize`).
-    pub max_batch: u32,
     /// How snapshots are compressed (`snapshot.compression.method`).
     pub compression: Compression,
     /// Whether a log without a snapshot is trusted (`snapshot.trust.empty`).
@@ -272,8 +268,6 @@ pub struct Storage {
     pub digest: bool,
     /// Whether `closeSession` names the ephemerals that go (`closeSessionTxn.enabled`).
     pub close_session_paths: bool,
-    /// Whether snapshots say up to which transaction they go (`serializeLastProcessedZxid.enabled`).
-    pub last_processed_zxid: bool,
 }
 
 /// Which four-letter words are answered (`4lw.commands.whitelist`).
@@ -311,33 +305,19 @@ pub struct Admin {
     pub listen: Listen,
     /// Where the commands are (`admin.commandURL`).
     pub command_url: String,
-    /// How long a connection may be silent (`admin.idleTimeout`).
-    pub idle_timeout: Duration,
-    /// Whether it speaks HTTPS only (`admin.forceHttps`).
-    pub force_https: bool,
-    /// Whether it takes both HTTP and HTTPS (`admin.portUnification`).
-    pub port_unification: bool,
-    /// Whether clients need a certificate (`admin.needClientAuth`).
-    pub need_client_auth: bool,
     /// `admin.snapshot.enabled`.
     pub snapshot: bool,
     /// `admin.restore.enabled`.
     pub restore: bool,
     /// How often each of these two may run (`admin.rateLimiterIntervalInMS`).
     pub rate_limit_interval: Duration,
-    /// Whether a proxy is believed about its client's address (`IPAuthenticationProvider.usexforwardedfor`).
-    pub use_x_forwarded_for: bool,
 }
 
 /// The Prometheus endpoint (`metricsProvider.*`).
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// `metricsProvider.httpHost`, `metricsProvider.httpPort` (7000); `None`: no HTTP, only HTTPS.
-    pub http: Option<Listen>,
-    /// `metricsProvider.httpsPort`.
-    pub https: Option<Listen>,
-    /// Whether figures of the process are shown as well (`metricsProvider.exportJvmInfo`).
-    pub process_info: bool,
+    /// `metricsProvider.httpHost`, `metricsProvider.httpPort` (7000).
+    pub listen: Listen,
 }
 
 impl Config {

@@ -6,20 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::config::FourLetterWords;
 use crate::core::{Connection, Core, Traffic};
 use crate::metrics;
 use crate::proto::op;
 use crate::watch::ConnectionId;
-
-/// All commands.
-pub const COMMANDS: [&str; 19] = [
-    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr",
-    "stat", "stmk", "wchc", "wchp", "wchs", "telc",
-];
-
-/// The commands that neither change anything nor list everything: what is allowed unless configured otherwise.
-pub const HARMLESS: [&str; 11] =
-    ["conf", "dirs", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srvr", "stat", "wchs"];
 
 /// The version that clients and tools see: the ZooKeeper release whose protocol this is, and ours.
 pub const VERSION: &str = concat!("3.9.4-streamkeeper-", env!("CARGO_PKG_VERSION"));
@@ -48,7 +39,7 @@ pub struct ServerInfo {
 
 /// Whether the first bytes of a connection are a command.
 pub fn is_command(word: &[u8; 4]) -> bool {
-    COMMANDS.iter().any(|command| command.as_bytes() == word)
+    FourLetterWords::KNOWN.iter().any(|command| command.as_bytes() == word)
 }
 
 /// Answers a command on a connection, and closes it. `rest`: what came behind the command.
@@ -161,7 +152,10 @@ fn write_answer(
 fn write_server(core: &Core, out: &mut String, clients: Option<Option<ConnectionId>>) -> fmt::Result {
     writeln!(out, "Zookeeper version: {VERSION}")?;
     if core.read_only() {
-        writeln!(out, "READ-ONLY mode; serving only read-only clients")?;
+        writeln!(
+            out,
+            "READ-ONLY mode; the disk is full: reads are served, writes are refused until there is room"
+        )?;
     }
     if let Some(asker) = clients {
         writeln!(out, "Clients:")?;

@@ -134,8 +134,9 @@ fn start_logging(server: bool) {
     let level = if server { "info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("STREAMKEEPER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // Of a server the target tells whose line it is: those of the audit log have their own.
     let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(server);
     if server { log.with_ansi(false).init() } else { log.without_time().init() }
 }
 

@@ -68,10 +68,15 @@ impl HttpServer {
         self.address
     }
 
-    fn start(name: &str, addresses: &[SocketAddr], router: Router) -> Result<HttpServer, ServerError> {
+    fn start(
+        name: &str,
+        key: &'static str,
+        addresses: &[SocketAddr],
+        router: Router,
+    ) -> Result<HttpServer, ServerError> {
         let listener = std::net::TcpListener::bind(addresses).map_err(|source| {
             let address = addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-            ServerError::Listen { address, source }
+            ServerError::ListenHttp { key, address, source }
         })?;
         let system = |doing| move |source| ServerError::System { doing, source };
         listener.set_nonblocking(true).map_err(system("listen for HTTP"))?;
@@ -127,7 +132,12 @@ pub fn serve_metrics(options: &MetricsOptions, core: CoreHandle) -> Result<HttpS
             None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     };
-    HttpServer::start("keeper-metrics", &options.addresses, Router::new().route("/metrics", get(answer)))
+    HttpServer::start(
+        "keeper-metrics",
+        "metricsProvider.httpPort",
+        &options.addresses,
+        Router::new().route("/metrics", get(answer)),
+    )
 }
 
 /// Starts the admin server.
@@ -148,7 +158,7 @@ pub fn serve_admin(
         .route(&format!("{root}/"), get(list))
         .route(&one, get(run_get).post(run_post))
         .with_state(state);
-    HttpServer::start("keeper-admin", &addresses, router)
+    HttpServer::start("keeper-admin", "admin.serverPort", &addresses, router)
 }
 
 struct Admin {

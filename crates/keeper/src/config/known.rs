@@ -12,6 +12,21 @@ pub(super) fn effect_elsewhere(key: &str) -> Option<&'static str> {
 /// Keys that need no words: they tell Apache ZooKeeper to do what is always so here, or what `zoo_sample.cfg` sets for ensembles.
 pub(super) const SILENT: &[&str] = &["serverCnxnFactory", "initLimit", "syncLimit"];
 
+/// Switches that are always one way here: their keys, how they are, and what there is to know when they are set the other way.
+pub(super) const FLAGS: &[(&str, bool, &str)] = &[
+    (
+        "serializeLastProcessedZxid.enabled",
+        true,
+        "snapshots always say up to which transaction they go; versions before 3.9 read past it",
+    ),
+    ("client.certReload", false, "certificates are read at the start: restart the server to renew them"),
+    (
+        "IPAuthenticationProvider.usexforwardedfor",
+        false,
+        "no proxy is believed about its client's address: `ip` is the address of the connection",
+    ),
+];
+
 const ENSEMBLE: &str = "concerns the servers of an ensemble; this server stands alone";
 const ELECTION: &str = "tunes leader elections of an ensemble; this server stands alone";
 const QUORUM_TLS: &str = "sets up TLS between the servers of an ensemble; this server stands alone";
@@ -24,7 +39,11 @@ const PAUSES: &str = "watches for pauses of the JVM's garbage collector; there i
 const CLIENT: &str = "configures Apache's client, not a server";
 const PATHS: &str = "counts requests by path for the command `top`; this server does not";
 const WAITING: &str = "concerns requests in the server's queue; here a client's requests wait in its socket, and none is dropped";
-const LOGGING: &str = "configures logging of the JVM; see RUST_LOG";
+const BATCHES: &str = "tunes how transactions are gathered for one flush; here a batch is what has come while the last one was flushed";
+const PROMETHEUS: &str = "belongs to Prometheus, which is off: set metricsProvider.className=\
+                          org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider to have it";
+const LOGGING: &str =
+    "configures logging of the JVM; the environment variable STREAMKEEPER_LOG sets the level here";
 
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     // Ensembles.
@@ -93,21 +112,21 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "advancedFlowControlEnabled",
         "tunes Netty; a client that does not read its answers is not read from here",
     ),
-    (
-        "maxWriteQueuePollTime",
-        "tunes when a batch of transactions is flushed; here it is as soon as the disk is free",
-    ),
+    ("maxWriteQueuePollTime", BATCHES),
+    ("flushDelay", BATCHES),
+    ("maxBatchSize", BATCHES),
     (
         "jute.maxbuffer.extrasize",
         "allows transactions to be longer than requests; here it is no limit of its own",
     ),
     (
         "netty.server.earlyDropSecureConnectionHandshakes",
-        "drops connections until the server is up; here it listens only when it is",
+        "drops TLS connections until the server is up; here they wait until it is",
     ),
     (
         "request_throttler.shutdownTimeout",
-        "waits for a queue when the server stops; here every request that was taken is answered",
+        "waits for queued requests when the server stops; here it stops at once, and clients of unanswered requests \
+         lose their connection",
     ),
     ("jvm.pause.", PAUSES),
     ("pathStats.", PATHS),
@@ -129,7 +148,11 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "outstandingHandshake.limit",
         "limits how many TLS handshakes Netty does at once; here a client without a session has little time and memory",
     ),
-    // TLS of the JVM.
+    // TLS.
+    (
+        "ssl.handshakeDetectionTimeoutMillis",
+        "limits how long port unification waits for a client's first bytes; see nio.sessionlessCnxnTimeout",
+    ),
     ("ssl.protocol", "names the JVM's TLS context; see ssl.enabledProtocols"),
     ("ssl.context.supplier.class", "names a Java class that makes TLS contexts"),
     ("ssl.sslProvider", "chooses among the JVM's TLS implementations"),
@@ -157,6 +180,14 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("shuffleDnsResponse", CLIENT),
     ("hostProvider.", CLIENT),
     ("admin.httpVersion", "chooses the version of HTTP; clients and server agree on one here"),
+    (
+        "admin.idleTimeout",
+        "closes silent connections to the AdminServer; here they stay until their client closes them",
+    ),
+    ("metricsProvider.httpHost", PROMETHEUS),
+    ("metricsProvider.httpPort", PROMETHEUS),
+    ("metricsProvider.httpsPort", PROMETHEUS),
+    ("metricsProvider.exportJvmInfo", "adds figures of the JVM; there is none here"),
     ("metricsProvider.numWorkerThreads", THREADS),
     ("metricsProvider.workerShutdownTimeoutMs", THREADS),
     ("metricsProvider.maxQueueSize", THREADS),

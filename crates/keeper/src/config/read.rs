@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::known::{SILENT, effect_elsewhere};
+use super::known::{FLAGS, SILENT, effect_elsewhere};
 use super::listen::{Listen, Server};
 use super::settings::{Setting, Settings};
 use super::*;
@@ -15,6 +15,7 @@ pub(super) fn config(mut settings: Settings) -> Result<(Config, Vec<Warning>)> {
     let s = &mut settings;
     add_dynamic(s)?;
     let written = s.written();
+    flags_without_effect(s)?;
     let data_dir = s.path("dataDir").ok_or(ConfigError::Missing {
         key: "dataDir",
         need: "it says where the data is, such as dataDir=/var/lib/zookeeper",
@@ -92,6 +93,18 @@ fn add_dynamic(s: &mut Settings) -> Result<()> {
     let path = PathBuf::from(&setting.value);
     s.add_file(&path, &read_file("the dynamic configuration", &path)?)?;
     s.take("version");
+    Ok(())
+}
+
+/// Takes out the switches that are as they must be here, and warns of others.
+fn flags_without_effect(s: &mut Settings) -> Result<()> {
+    for (key, here, effect) in FLAGS {
+        if let Some(setting) = s.take(key)
+            && setting.flag()? != *here
+        {
+            s.warn(&setting, format!("has no effect here: {effect}"));
+        }
+    }
     Ok(())
 }
 
@@ -243,13 +256,10 @@ fn storage(s: &mut Settings) -> Result<Storage> {
         snap_retain_count: snap_retain_count(s)?,
         force_sync: force_sync(s),
         fsync_warning: s.millis("fsync.warningthresholdms", 1000)?,
-        flush_delay: s.millis("flushDelay", 0)?,
-        max_batch: s.int("maxBatchSize", 1000, 1..=i32::MAX.into())? as u32,
         compression: compression(s)?,
         trust_empty: s.flag("snapshot.trust.empty", false)?,
         digest: s.flag("digest.enabled", true)?,
         close_session_paths: s.flag("closeSessionTxn.enabled", true)?,
-        last_processed_zxid: s.flag("serializeLastProcessedZxid.enabled", true)?,
     })
 }
 
@@ -336,22 +346,29 @@ fn four_letter_words(s: &mut Settings) -> FourLetterWords {
     FourLetterWords::These(words)
 }
 
+/// Whoever asks for encryption or certificates must not get a server without them.
+const PLAIN_HTTP: &str =
+    "this server speaks plain HTTP only; listen on 127.0.0.1, and put a proxy that speaks HTTPS in front";
+
 fn admin(s: &mut Settings) -> Result<Option<Admin>> {
     let on = s.flag("admin.enableServer", true)?;
+    for key in ["admin.forceHttps", "admin.portUnification", "admin.needClientAuth"] {
+        if let Some(setting) = s.take(key)
+            && setting.flag()?
+            && on
+        {
+            return Err(setting.wrong(PLAIN_HTTP, "false"));
+        }
+    }
     let admin = Admin {
         listen: Listen {
             host: Some(s.text("admin.serverAddress").unwrap_or_else(|| "0.0.0.0".to_owned())),
             port: s.port("admin.serverPort")?.unwrap_or(8080),
         },
         command_url: s.text("admin.commandURL").unwrap_or_else(|| "/commands".to_owned()),
-        idle_timeout: s.millis("admin.idleTimeout", 30_000)?,
-        force_https: s.flag("admin.forceHttps", false)?,
-        port_unification: s.flag("admin.portUnification", false)?,
-        need_client_auth: s.flag("admin.needClientAuth", false)?,
         snapshot: s.flag("admin.snapshot.enabled", true)?,
         restore: s.flag("admin.restore.enabled", true)?,
         rate_limit_interval: s.millis("admin.rateLimiterIntervalInMS", 300_000)?,
-        use_x_forwarded_for: s.flag("IPAuthenticationProvider.usexforwardedfor", false)?,
     };
     Ok(on.then_some(admin))
 }
@@ -373,15 +390,11 @@ fn metrics(s: &mut Settings) -> Result<Option<Metrics>> {
         return Ok(None);
     }
     let host = Some(s.text("metricsProvider.httpHost").unwrap_or_else(|| "0.0.0.0".to_owned()));
-    let https = s.port("metricsProvider.httpsPort")?;
-    let http = s.port("metricsProvider.httpPort")?;
-    let http = if https.is_none() { http.or(Some(7000)) } else { http };
-    let listen = |port: Option<u16>| port.map(|port| Listen { host: host.clone(), port });
-    Ok(Some(Metrics {
-        http: listen(http),
-        https: listen(https),
-        process_info: s.flag("metricsProvider.exportJvmInfo", true)?,
-    }))
+    if let Some(setting) = s.take("metricsProvider.httpsPort") {
+        return Err(setting.wrong(PLAIN_HTTP, "metricsProvider.httpPort alone"));
+    }
+    let port = s.port("metricsProvider.httpPort")?.unwrap_or(7000);
+    Ok(Some(Metrics { listen: Listen { host, port } }))
 }
 
 impl Settings {

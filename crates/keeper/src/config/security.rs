@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::settings::Settings;
 use super::{ConfigError, Result, Secret, jaas, read_file};
@@ -52,10 +51,6 @@ pub struct TlsSettings {
     pub protocols: Vec<String>,
     /// `ssl.clientAuth`.
     pub client_auth: ClientAuth,
-    /// How long port unification waits for a connection's first bytes (`ssl.handshakeDetectionTimeoutMillis`).
-    pub detection_timeout: Duration,
-    /// Whether changed files are read again (`client.certReload`).
-    pub reload: bool,
 }
 
 /// A file of keys or certificates.
@@ -267,8 +262,6 @@ impl TlsSettings {
             cipher_suites: s.list("ssl.ciphersuites").unwrap_or_default(),
             protocols: s.list("ssl.enabledProtocols").unwrap_or_default(),
             client_auth: client_auth(s)?,
-            detection_timeout: s.millis("ssl.handshakeDetectionTimeoutMillis", 5000)?,
-            reload: s.flag("client.certReload", false)?,
         })
     }
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::properties;
 use super::{ConfigError, Result, Warning, WrongValue};
+
+/// What an `int` of Java's has at least.
+const MIN_32: i64 = i32::MIN as i64;
 
 /// Where a setting stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +58,19 @@ impl Setting {
             Some(hex) => i64::from_str_radix(hex, 16),
             None => digits.parse(),
         };
+        let least = |bound| matches!(bound, MIN_32 | i64::MIN);
         let range = || match (*allowed.start(), *allowed.end()) {
+            (start, i64::MAX) if least(start) => "a whole number; 0 or less: no limit".to_owned(),
+            (start, end) if least(start) => format!("a whole number of at most {end}"),
             (start, i64::MAX) => format!("a whole number of at least {start}"),
             (start, end) => format!("a whole number from {start} to {end}"),
         };
         match value.map(|value| sign * value) {
             Ok(value) if allowed.contains(&value) => Ok(value),
             Ok(_) => Err(self.wrong("out of range", range())),
+            Err(error) if matches!(error.kind(), IntErrorKind::PosOverflow) => {
+                Err(self.wrong("out of range", range()))
+            }
             Err(_) => Err(self.wrong("not a whole number", range())),
         }
     }

@@ -61,6 +61,16 @@ fn the_defaults_are_zookeepers() {
 }
 
 #[test]
+fn an_embedded_server_is_as_one_whose_configuration_sets_nothing() {
+    let defaults = CoreOptions::default();
+    let mut configured = good(&[]).core_options();
+    // Lists of permissions may name schemes where there is something that proves them; a program adds that by itself.
+    configured.access.disabled_schemes.clone_from(&defaults.access.disabled_schemes);
+    configured.authentication.disabled_schemes.clone_from(&defaults.authentication.disabled_schemes);
+    assert_eq!(format!("{configured:#?}"), format!("{defaults:#?}"));
+}
+
+#[test]
 fn values_are_read_with_their_units() {
     let config = good(&[
         ("tickTime", "2000"),
@@ -94,7 +104,7 @@ fn values_are_read_with_their_units() {
     assert_eq!(config.storage.compression, Compression::Gzip);
     assert!(!config.storage.force_sync && config.enforce_quota);
     assert!(config.four_letter_words.allows("wchc") && !config.four_letter_words.allows("srvr"));
-    assert_eq!(config.metrics.as_ref().unwrap().http.as_ref().unwrap().port, 7000);
+    assert_eq!(config.metrics.as_ref().unwrap().listen.port, 7000);
     assert_eq!(config.security.sasl_super_users, ["joe", "kate"]);
     assert_eq!(config.core_options().container_max_never_used_ms, 5000);
     assert_eq!(config.security.digest_algorithm, DigestAlgorithm::Sha256);
@@ -127,6 +137,18 @@ fn what_makes_no_sense_is_refused_in_words() {
         (
             &[("snapshot.compression.method", "zstd")],
             "snapshot.compression.method=zstd: no such method; allowed: gz, snappy, or nothing",
+        ),
+        (
+            &[("maxClientCnxns", "many")],
+            "maxClientCnxns=many: not a whole number; allowed: a whole number; 0 or less: no limit",
+        ),
+        (
+            &[("snapCount", "3000000000")],
+            "snapCount=3000000000: out of range; allowed: a whole number of at most 2147483647",
+        ),
+        (
+            &[("fsync.warningthresholdms", "99999999999999999999")],
+            "fsync.warningthresholdms=99999999999999999999: out of range; allowed: a whole number of at least 0",
         ),
         (&[("ssl.clientAuth", "maybe")], "ssl.clientAuth=maybe: no such choice; allowed: need, want, none"),
         (
@@ -161,6 +183,20 @@ fn what_makes_no_sense_is_refused_in_words() {
         let told = bad(pairs);
         assert!(told.contains(wanted), "{pairs:?}: {told}");
     }
+    let prometheus = ("metricsProvider.className", "x.PrometheusMetricsProvider");
+    for pairs in [
+        &[("admin.forceHttps", "true")][..],
+        &[("admin.needClientAuth", "true")],
+        &[("admin.portUnification", "true")],
+        &[prometheus, ("metricsProvider.httpsPort", "7443")],
+        &[prometheus, ("metricsProvider.httpsPort", "7443"), ("metricsProvider.httpPort", "7000")],
+    ] {
+        let told = bad(pairs);
+        assert!(told.contains("this server speaks plain HTTP only"), "{pairs:?}: {told}");
+    }
+    // Nothing is served that would have to be encrypted.
+    good(&[("admin.enableServer", "false"), ("admin.forceHttps", "true")]);
+    good(&[("admin.forceHttps", "false"), ("admin.needClientAuth", "false")]);
     let none: [(&str, &str); 0] = [];
     assert!(Config::from_pairs(none).unwrap_err().to_string().starts_with("dataDir is not set"));
     assert!(
@@ -188,6 +224,28 @@ fn keys_without_effect_say_what_they_would_do() {
             "has no effect here: it sets up TLS between the servers of an ensemble; this server stands alone",
         ),
         ("snapcount", "1", "no such key is known; it has no effect"),
+        (
+            "zookeeper.flushDelay",
+            "5",
+            "has no effect here: it tunes how transactions are gathered for one flush; here a batch is what has come while \
+             the last one was flushed",
+        ),
+        (
+            "serializeLastProcessedZxid.enabled",
+            "false",
+            "has no effect here: snapshots always say up to which transaction they go; versions before 3.9 read past it",
+        ),
+        (
+            "client.certReload",
+            "true",
+            "has no effect here: certificates are read at the start: restart the server to renew them",
+        ),
+        (
+            "metricsProvider.httpPort",
+            "7000",
+            "has no effect here: it belongs to Prometheus, which is off: set metricsProvider.className=\
+             org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider to have it",
+        ),
         ("forceSync", "false", "only `no` switches it off: writes wait for the disk"),
         ("skipACL", "true", "only `yes` switches the checks off: they are on"),
         ("autopurge.snapRetainCount", "1", "at least 3 snapshots stay"),
@@ -207,6 +265,28 @@ fn keys_without_effect_say_what_they_would_do() {
     }
     let sample = [("initLimit", "10"), ("syncLimit", "5"), ("serverCnxnFactory", "x.NettyServerCnxnFactory")];
     assert_eq!(warnings(&sample), Vec::<String>::new());
+    // Set to what is so here in any case.
+    let usual = [
+        ("serializeLastProcessedZxid.enabled", "true"),
+        ("client.certReload", "false"),
+        ("IPAuthenticationProvider.usexforwardedfor", "false"),
+        ("clientTcpKeepAlive", "true"),
+        ("clientPortListenBacklog", "100"),
+    ];
+    assert_eq!(warnings(&usual), Vec::<String>::new());
+    for key in [
+        "maxBatchSize",
+        "outstandingHandshake.limit",
+        "throttledOpWaitTime",
+        "ssl.handshakeDetectionTimeoutMillis",
+        "admin.idleTimeout",
+        "metricsProvider.exportJvmInfo",
+        "requestThrottleStallTime",
+    ] {
+        let told = warnings(&[(key, "1")]);
+        assert!(told.len() == 1 && told[0].contains("has no effect here"), "{key}: {told:?}");
+    }
+    assert_eq!(warnings(&[("IPAuthenticationProvider.usexforwardedfor", "true")]).len(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A connection as the core sees it: its session, who it is, what it waits for, and what goes out to it.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::access::ip_identity;
 use crate::acl::Id;
@@ -112,6 +112,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Where the client is.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.peer, self.peer_port)
+    }
+
     pub(super) fn new(peer: IpAddr, peer_port: u16, secure: bool, now_wall_ms: i64) -> Self {
         Connection {
             peer,

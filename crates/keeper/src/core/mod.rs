@@ -18,6 +18,7 @@ mod reads;
 mod sasl;
 mod throttle;
 
+pub(crate) use audit::server as audit_server;
 pub use connection::{Connection, Phase, Traffic};
 pub use limits::Limits;
 pub use prep::PrepOptions;
@@ -38,6 +39,7 @@ use crate::session::Sessions;
 use crate::tree::{Applied, Frozen, Tree};
 use crate::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::watch::{ConnectionId, Watches};
+use audit::{Audited, Entry};
 use connection::Queued;
 use prep::{Prep, Requester};
 use throttle::Bucket;
@@ -81,17 +83,17 @@ pub struct CoreOptions {
 }
 
 impl Default for CoreOptions {
-    /// ZooKeeper's defaults, but that sessions' ids begin with 0, and that a container that never had a child goes after 5 minutes, as
-    /// from 3.10 on.
+    /// What a configuration comes to in which nothing is set.
     fn default() -> Self {
         CoreOptions {
-            server_id: 0,
+            // A standalone server of Apache's begins its sessions' ids with 1 as well.
+            server_id: 1,
             tick_ms: 3000,
             min_session_timeout_ms: 6000,
             max_session_timeout_ms: 60_000,
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
-            container_max_never_used_ms: 300_000,
+            container_max_never_used_ms: 0,
             max_outstanding: 1000,
             max_queued_bytes: 16 << 20,
             limits: Limits::default(),
@@ -123,6 +125,8 @@ struct Proposed {
     bytes: usize,
     /// The digest that the tree must have behind it.
     digest: Option<i64>,
+    /// What the audit log says of it, if there is one.
+    audited: Option<Box<Audited>>,
 }
 
 /// Transactions for the log: each one's zxid and the end of its bytes in `bytes`.
@@ -188,9 +192,13 @@ pub struct Core {
     started: Now,
     next_container_check_ms: i64,
     read_only: bool,
+    /// Whether it has been told that sessions are refused, since writes are.
+    told_of_refused_sessions: bool,
     counters: Counters,
     digests: DigestLog,
     trace_mask: i64,
+    /// What the audit log says of the request that is being proposed.
+    auditing: Option<Box<Audited>>,
     body: Vec<u8>,
     events: Vec<u8>,
 }
@@ -226,9 +234,11 @@ impl Core {
             started: now,
             next_container_check_ms: now.monotonic_ms + options.container_check_interval_ms,
             read_only: false,
+            told_of_refused_sessions: false,
             counters: Counters::default(),
             digests: DigestLog::default(),
             trace_mask: DEFAULT_TRACE_MASK,
+            auditing: None,
             body: Vec::new(),
             events: Vec::new(),
             options,
@@ -364,6 +374,7 @@ impl Core {
     /// Lets writes in again, or keeps them out. No session expires while they are kept out.
     pub fn set_read_only(&mut self, read_only: bool) {
         self.read_only = read_only;
+        self.told_of_refused_sessions &= read_only;
         self.sessions.reopen_all(self.now.monotonic_ms);
     }
 
@@ -569,6 +580,11 @@ impl Core {
         let timeout_ms = request.timeout_ms.max(bounds.0).min(bounds.1);
         let new = request.session_id == 0;
         if new && self.read_only {
+            if !std::mem::replace(&mut self.told_of_refused_sessions, true) {
+                tracing::warn!(
+                    "a client that asks for a new session was refused, as all will be: the disk is full"
+                );
+            }
             return self.close(id);
         }
         if !self.bucket.take(new, self.now.monotonic_ms) {
@@ -717,6 +733,9 @@ impl Core {
         let txn = known
             .and_then(|()| self.prep.prepare(&self.tree, &self.access, who, &txn_header, request))
             .unwrap_or_else(|code| Txn::Error(code as i32));
+        if self.options.audit {
+            self.auditing = Audited::of(request).map(Box::new);
+        }
         self.propose_for(txn_header, txn, id, header.op, header.xid, received_ms);
     }
 
@@ -726,6 +745,9 @@ impl Core {
             return self.refuse(id, header, Code::NotReadOnly);
         }
         let txn_header = self.prep.next_header(self.session_of(id), header.xid, self.now.wall_ms);
+        if self.options.audit && header.op == op::MULTI {
+            self.auditing = Some(Box::new(Audited::Multi(Vec::new())));
+        }
         self.propose_for(txn_header, Txn::Error(code as i32), id, header.op, header.xid, received_ms);
     }
 
@@ -773,11 +795,15 @@ impl Core {
         self.count_proposed(bytes);
         self.counters.figures.proposals += 1;
         let digest = digest.map(|digest| digest.tree_digest);
-        self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest });
+        let mut audited = self.auditing.take();
+        if self.options.audit && connection.is_none() {
+            audited = Audited::of_server(&logged.txn).map(Box::new);
+        }
+        self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest, audited });
     }
 
     fn apply(&mut self, proposed: Proposed) {
-        let Proposed { header, txn, connection, bytes, digest } = proposed;
+        let Proposed { header, txn, connection, bytes, digest, audited } = proposed;
         self.count_applied(bytes);
         self.counters.transactions += 1;
         // The clock may have been set back.
@@ -794,7 +820,10 @@ impl Core {
             _ => {}
         }
         let closes = matches!(txn, Txn::CloseSession { .. });
-        let audited = if self.options.audit { audit::Entry::of(&txn) } else { None };
+        let ephemerals: Vec<Entry> = match closes && self.options.audit {
+            true => self.tree.ephemerals_of(header.client_id).into_iter().map(Entry::of_ephemeral).collect(),
+            false => Vec::new(),
+        };
         let (watches, connections, access, events) =
             (&mut self.watches, &mut self.connections, &self.access, &mut self.events);
         let (dirty, counters) = (&mut self.dirty, &mut self.counters);
@@ -838,8 +867,12 @@ impl Core {
                 "the tree's digest is not what was computed when the transaction was proposed: please report this"
             );
         }
-        if let Some(entry) = audited {
-            entry.write(header.client_id, connection.and_then(|id| self.connections.get(&id)), &applied);
+        if let Some(audited) = audited {
+            audited.write(header.client_id, connection.and_then(|id| self.connections.get(&id)), &applied);
+        }
+        for entry in ephemerals {
+            let connection = connection.and_then(|id| self.connections.get(&id));
+            entry.write(header.client_id, connection, None, applied.err);
         }
         if let Some(id) = connection {
             self.answer_write(id, header.zxid, &applied);

@@ -1,5 +1,7 @@
 //! The core by its packets: what goes in, when it is durable, what comes out.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
 use crate::acl::OPEN_ACL_UNSAFE;
 use crate::client::Answer;
@@ -13,13 +15,18 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Bench::with(|_| {})
+    }
+
+    fn with(set: impl FnOnce(&mut CoreOptions)) -> Self {
         let now = Now { monotonic_ms: 0, wall_ms: 1_000_000 };
-        let options = CoreOptions {
+        let mut options = CoreOptions {
             tick_ms: 1000,
             min_session_timeout_ms: 1000,
             max_session_timeout_ms: 60_000,
             ..CoreOptions::default()
         };
+        set(&mut options);
         Bench { core: Core::new(Tree::new(true), BTreeMap::new(), options, now), now }
     }
 
@@ -329,4 +336,112 @@ fn answers_have_their_requests_form() {
     let ops: Vec<i32> = parts.iter().map(|part| part.op).collect();
     assert_eq!(ops, [op::CREATE, op::SET_DATA, op::CHECK]);
     assert_eq!(parts[0].answer, Answer::Path("/m".into()));
+}
+
+/// Keeps what is logged, as `target: fields`.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event) {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!(" {}={value:?}", field.name());
+            }
+        }
+        let mut text = Text(format!("{}:", event.metadata().target()));
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// What `run` logs whose line has `wanted` in it.
+fn logged(wanted: &str, run: impl FnOnce()) -> Vec<String> {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), run);
+    let lines = lines.0.lock().unwrap().clone();
+    lines.into_iter().filter(|line| line.contains(wanted)).collect()
+}
+
+#[test]
+fn refused_sessions_are_told_of_once_while_the_disk_is_full() {
+    let lines = logged("new session", || {
+        let mut bench = Bench::new();
+        for _ in 0..2 {
+            bench.core.set_read_only(true);
+            (0..3).for_each(|_| drop(bench.connect(0, &[], 0)));
+            bench.core.set_read_only(false);
+            bench.client();
+        }
+    });
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[test]
+fn the_audit_log_names_operation_and_znode_also_of_what_fails() {
+    let create = |path: &'static str, flags| {
+        Request::Create(CreateRequest {
+            op: op::CREATE,
+            path: path.into(),
+            data: None,
+            acl: OPEN_ACL_UNSAFE.clone(),
+            flags,
+            ttl_ms: -1,
+        })
+    };
+    let delete = |path: &'static str| Request::Delete { path: path.into(), version: -1 };
+    let lines = logged("audit:", || {
+        let mut bench = Bench::with(|options| options.audit = true);
+        let client = bench.client();
+        let acl = OPEN_ACL_UNSAFE.clone();
+        for (at, request) in [
+            create("/a", 0),
+            create("/e", 1),
+            create("/a/s", 2),
+            create("/a", 0),
+            delete("/none"),
+            Request::SetAcl { path: "/a".into(), acl, version: -1 },
+            Request::Multi(vec![create("/m", 0), delete("/m")]),
+            Request::Multi(vec![create("/m", 0), delete("/none")]),
+            Request::CloseSession,
+        ]
+        .iter()
+        .enumerate()
+        {
+            bench.send(client, at as i32, request);
+            bench.commit();
+        }
+    });
+    let lines: Vec<&str> = lines.iter().map(|line| &line[line.find("ip=").unwrap()..]).collect();
+    let ip = "ip=127.0.0.1 operation=";
+    let expected = [
+        r#""create" znode="/a" znode_type="persistent" result="success" err=0"#,
+        r#""create" znode="/e" znode_type="ephemeral" result="success" err=0"#,
+        r#""create" znode="/a/s0000000000" znode_type="persistent_sequential" result="success" err=0"#,
+        r#""create" znode="/a" znode_type="persistent" result="failure" err=-110"#,
+        r#""delete" znode="/none" result="failure" err=-101"#,
+        r#""setAcl" znode="/a" acl="world:anyone:cdrwa" result="success" err=0"#,
+        r#""create" znode="/m" znode_type="persistent" result="success" err=0"#,
+        r#""delete" znode="/m" result="success" err=0"#,
+        r#""multiOperation" result="failure" err=-101"#,
+        r#""ephemeralZNodeDeletionOnSessionCloseOrExpire" znode="/e" result="success" err=0"#,
+    ];
+    assert_eq!(lines, expected.map(|line| format!("{ip}{line}")));
+    assert!(
+        logged("audit:", || {
+            Bench::new().client();
+        })
+        .is_empty()
+    );
 }

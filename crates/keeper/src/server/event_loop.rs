@@ -16,10 +16,11 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::deadlines::{ACCEPT_AGAIN, Deadlines};
 use super::durability::{Durability, Outcome};
+use super::framing::MAX_FIRST_PACKET_BYTES;
 use super::sockets::{Input, Item, Socket, Transport};
 use super::tls_session::TlsSession;
 use super::{Command, ServerError, ServerOptions};
-use crate::core::{Core, Now, Phase};
+use crate::core::{Connection, Core, Now, Phase};
 use crate::four_letter::ServerInfo;
 use crate::storage::StorageError;
 use crate::tree::Tree;
@@ -51,6 +52,8 @@ pub(super) struct EventLoop {
     free: Vec<usize>,
     slots: HashMap<ConnectionId, usize>,
     per_address: HashMap<IpAddr, usize>,
+    /// Connections of `listener` and of `secure_listener`.
+    per_listener: [usize; 2],
     /// Sockets to read in the next turn without an event: more was there.
     again: Vec<usize>,
     deadlines: Deadlines,
@@ -72,8 +75,8 @@ impl EventLoop {
         let system = |doing| move |source| ServerError::System { doing, source };
         let poll = Poll::new().map_err(system("create an event queue"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system("create a waker"))?);
-        let mut listener = listen(&options.client_addresses)?;
-        let mut secure_listener = listen(&options.secure_client_addresses)?;
+        let mut listener = listen(&options.client_addresses, options.listen_backlog)?;
+        let mut secure_listener = listen(&options.secure_client_addresses, options.listen_backlog)?;
         for (listener, token) in [(&mut listener, LISTENER), (&mut secure_listener, SECURE_LISTENER)] {
             if let Some(bound) = listener {
                 poll.registry()
@@ -87,11 +90,11 @@ impl EventLoop {
                 .and_then(|listener| listener.local_addr().ok())
                 .map_or(-1, |address| address.port().into())
         };
-        let (durability, tree, sessions) = match options.storage.clone() {
-            None => (None, Tree::new(true), Default::default()),
+        let (durability, tree, sessions, mismatches) = match options.storage.clone() {
+            None => (None, Tree::new(true), Default::default(), 0),
             Some(storage) => {
                 let (durability, recovered) = Durability::start(storage, waker.clone())?;
-                (Some(durability), recovered.tree, recovered.sessions)
+                (Some(durability), recovered.tree, recovered.sessions, recovered.digest_mismatches)
             }
         };
         let info = ServerInfo {
@@ -106,6 +109,7 @@ impl EventLoop {
         let started = Instant::now();
         let now = now(started);
         let mut core = Core::new(tree, sessions, options.core.clone(), now);
+        core.counters_mut().digest_mismatches += mismatches as u64;
         if let Some(durability) = &durability {
             core.counters_mut().figures.storage = durability.figures();
         }
@@ -119,6 +123,7 @@ impl EventLoop {
             free: Vec::new(),
             slots: HashMap::new(),
             per_address: HashMap::new(),
+            per_listener: [0; 2],
             again: Vec::new(),
             deadlines: Deadlines::new(options.sessionless_timeout),
             accept_again: None,
@@ -279,12 +284,14 @@ impl EventLoop {
     fn add(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr, secure: bool) {
         let address = peer.ip().to_canonical();
         let from_there = self.per_address.get(&address).copied().unwrap_or(0);
-        let over = |limit: usize, count: usize| limit > 0 && count >= limit;
-        if over(self.options.max_connections_per_address, from_there)
-            || over(self.options.max_connections, self.slots.len())
-        {
-            tracing::warn!(%address, connections = from_there, "refused a client: too many connections");
-            return self.core.count_rejected();
+        for (key, limit, connections) in [
+            ("maxClientCnxns", self.options.max_connections_per_address, from_there),
+            ("maxCnxns", self.options.max_connections, self.per_listener[usize::from(secure)]),
+        ] {
+            if limit > 0 && connections >= limit {
+                tracing::warn!(%address, connections, "refused a client: too many connections for {key}={limit}");
+                return self.core.count_rejected();
+            }
         }
         let transport = match &self.options.tls {
             Some(tls) if secure => match TlsSession::new(tls.clone()) {
@@ -296,6 +303,9 @@ impl EventLoop {
         };
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
+        if self.options.tcp_keep_alive {
+            keep_alive(&stream);
+        }
         let slot = self.free.pop().unwrap_or(self.sockets.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, Token(FIRST_SOCKET + slot), interest) {
@@ -308,9 +318,10 @@ impl EventLoop {
             self.sockets.push(None);
         }
         self.deadlines.opened(id);
-        self.sockets[slot] = Some(Socket::new(stream, id, transport));
+        self.sockets[slot] = Some(Socket::new(stream, id, transport, secure));
         self.slots.insert(id, slot);
         *self.per_address.entry(address).or_default() += 1;
+        self.per_listener[usize::from(secure)] += 1;
     }
 
     /// Reads what a socket has, and lets the core work on it. A read that fills less than the buffer took all there was, and spares the one
@@ -387,7 +398,8 @@ impl EventLoop {
             if session.is_handshaking() {
                 self.core.counters_mut().figures.failed_handshakes += 1;
             }
-            tracing::info!(%error, "TLS with a client failed");
+            let client = self.core.connection(socket.id).map(Connection::address);
+            tracing::info!(client = client.map(tracing::field::display), %error, "TLS with a client failed");
             return Err(error);
         }
         feed(&mut socket.input, &self.plain, socket.id, &mut self.core, &self.options, &self.info);
@@ -488,6 +500,7 @@ impl EventLoop {
                 self.per_address.remove(&connection.peer);
             }
         }
+        self.per_listener[usize::from(socket.of_secure_port)] -= 1;
         self.core.closed(socket.id);
         self.slots.remove(&socket.id);
         self.free.push(slot);
@@ -509,12 +522,35 @@ fn feed(
     let is_command = |word: &[u8; 4]| crate::four_letter::is_command(word);
     input.feed(bytes, options.max_packet_bytes, is_command, |item| match item {
         Item::Packet(packet) => core.packet(id, packet),
-        Item::Oversized(beginning) => core.oversized_packet(id, beginning),
+        Item::Oversized(beginning, bytes) => {
+            tell_of_oversized(core.connection(id), bytes, options.max_packet_bytes);
+            core.oversized_packet(id, beginning);
+        }
         Item::Command(word, rest) => {
             crate::four_letter::answer(core, id, &word, rest, &options.commands, info)
         }
         Item::Garbage => core.close(id),
     });
+}
+
+/// Says who sent a packet that is too long, and what would let it through.
+fn tell_of_oversized(connection: Option<&Connection>, bytes: usize, limit_bytes: usize) {
+    match connection {
+        Some(connection) if connection.phase == Phase::New => tracing::info!(
+            client = %connection.address(),
+            bytes,
+            limit_bytes = MAX_FIRST_PACKET_BYTES,
+            "refused a client: its first packet is too long to ask for a session"
+        ),
+        Some(connection) => tracing::warn!(
+            client = %connection.address(),
+            session = format_args!("0x{:x}", connection.session_id),
+            bytes,
+            limit_bytes,
+            "refused a request: it is longer than jute.maxbuffer"
+        ),
+        None => {}
+    }
 }
 
 /// Sends what comes in `out` behind what was `sent`. Whether that is all.
@@ -531,15 +567,39 @@ fn send(out: &[u8], sent: &mut usize, stream: &mut mio::net::TcpStream) -> std::
 }
 
 /// Listens on the first of `addresses` that can be; none of them is no error.
-fn listen(addresses: &[SocketAddr]) -> Result<Option<TcpListener>, ServerError> {
+fn listen(addresses: &[SocketAddr], backlog: Option<u32>) -> Result<Option<TcpListener>, ServerError> {
     let mut failure = None;
     for &address in addresses {
-        match TcpListener::bind(address) {
+        match TcpListener::bind(address)
+            .and_then(|listener| set_backlog(&listener, backlog).map(|()| listener))
+        {
             Ok(listener) => return Ok(Some(listener)),
             Err(source) => failure = Some(ServerError::Listen { address, source }),
         }
     }
     failure.map_or(Ok(None), Err)
+}
+
+/// Sets how many connections may wait: a socket that listens already takes another number.
+#[cfg(unix)]
+fn set_backlog(listener: &TcpListener, backlog: Option<u32>) -> std::io::Result<()> {
+    let Some(backlog) = backlog else { return Ok(()) };
+    Ok(rustix::net::listen(listener, i32::try_from(backlog).unwrap_or(i32::MAX))?)
+}
+
+#[cfg(not(unix))]
+fn set_backlog(_: &TcpListener, _: Option<u32>) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Has the system find out when a silent client is gone.
+fn keep_alive(stream: &mio::net::TcpStream) {
+    #[cfg(unix)]
+    if let Err(error) = rustix::net::sockopt::set_socket_keepalive(stream, true) {
+        tracing::warn!(%error, "cannot set clientTcpKeepAlive on a client's socket");
+    }
+    #[cfg(not(unix))]
+    let _ = stream;
 }
 
 fn now(started: Instant) -> Now {

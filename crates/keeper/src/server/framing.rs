@@ -15,8 +15,8 @@ pub const MAX_FIRST_PACKET_BYTES: usize = 1024;
 pub enum Item<'a> {
     /// A packet, without its length.
     Packet(&'a [u8]),
-    /// The beginning of a packet that is too long.
-    Oversized(&'a [u8]),
+    /// The beginning of a packet that is too long, and how many bytes all of it has.
+    Oversized(&'a [u8], usize),
     /// A four-letter command in place of a first packet, and what has come behind it.
     Command([u8; 4], &'a [u8]),
     /// A length that is negative or absurd: this is no client of ours.
@@ -99,7 +99,7 @@ impl Input {
                 if rest.len() < header {
                     return at;
                 }
-                each(Item::Oversized(&rest[..header]));
+                each(Item::Oversized(&rest[..header], length));
                 at += 4 + header;
                 self.skip = length - header;
             } else {
@@ -130,7 +130,7 @@ mod tests {
                 |item| {
                     seen.push(match item {
                         Item::Packet(packet) => format!("packet {packet:?}"),
-                        Item::Oversized(header) => format!("oversized {header:?}"),
+                        Item::Oversized(header, length) => format!("oversized {header:?} of {length}"),
                         Item::Command(command, _) => String::from_utf8_lossy(&command).into_owned(),
                         Item::Garbage => "garbage".into(),
                     });
@@ -150,7 +150,7 @@ mod tests {
         let expected = [
             "packet [1, 2, 3]",
             "packet []",
-            "oversized [9, 9, 9, 9, 9, 9, 9, 9]",
+            "oversized [9, 9, 9, 9, 9, 9, 9, 9] of 12",
             "packet [4, 4, 4, 4, 4, 4, 4, 4, 4, 4]",
         ];
         for step in 1..=bytes.len() {
@@ -177,7 +177,7 @@ mod tests {
                 piece,
                 0xf_ffff,
                 |_| false,
-                |item| seen.push(matches!(item, Item::Oversized(&[0, 0, 0, 0, 0, 0, 0, 0]))),
+                |item| seen.push(matches!(item, Item::Oversized(&[0, 0, 0, 0, 0, 0, 0, 0], 1_000_000))),
             );
             assert!(input.held_bytes() <= MAX_FIRST_PACKET_BYTES);
         }

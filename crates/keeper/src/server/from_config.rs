@@ -35,14 +35,16 @@ fn options(config: &Config, text: &str) -> Result<ServerOptions, ServerError> {
             compression: config.storage.compression,
         })
     });
-    let metrics = config.metrics.as_ref().and_then(|metrics| metrics.http.as_ref());
-    let metrics = metrics
-        .map(|listen| -> Result<_, ServerError> { Ok(MetricsOptions { addresses: resolve(listen)? }) });
+    let metrics = config.metrics.as_ref().map(|metrics| -> Result<_, ServerError> {
+        Ok(MetricsOptions { addresses: resolve(&metrics.listen)? })
+    });
     let tls = config.secure_client.is_some() || config.port_unification;
     let tls = tls.then(|| crate::tls::server_config(&config.tls)).transpose()?;
     Ok(ServerOptions {
         client_addresses: addresses(&config.client)?,
         secure_client_addresses: addresses(&config.secure_client)?,
+        listen_backlog: config.listen_backlog,
+        tcp_keep_alive: config.client_tcp_keep_alive,
         tls,
         port_unification: config.port_unification,
         x509_super_user: config.security.x509_super_user.clone(),

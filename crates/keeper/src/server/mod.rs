@@ -22,8 +22,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::admin::{AdminOptions, HttpServer, MetricsOptions, serve_admin, serve_metrics};
-use crate::core::{Core, CoreOptions};
-use crate::four_letter::HARMLESS;
+use crate::config::FourLetterWords;
+use crate::core::{Core, CoreOptions, audit_server};
 use crate::four_letter::ServerInfo;
 use crate::storage::StorageError;
 use crate::tree::Tree;
@@ -36,6 +36,10 @@ pub struct ServerOptions {
     pub client_addresses: Vec<SocketAddr>,
     /// Where clients connect over TLS.
     pub secure_client_addresses: Vec<SocketAddr>,
+    /// How many connections may wait to be accepted (`clientPortListenBacklog`); `None`: as many as the system's libraries like.
+    pub listen_backlog: Option<u32>,
+    /// Whether clients' sockets have TCP keep-alive (`clientTcpKeepAlive`).
+    pub tcp_keep_alive: bool,
     /// Keys and certificates; needed for `secure_client_addresses` and `port_unification`.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Whether `client_addresses` take TLS as well.
@@ -46,7 +50,7 @@ pub struct ServerOptions {
     pub max_packet_bytes: usize,
     /// Connections from one address at most; 0: no limit (`maxClientCnxns`).
     pub max_connections_per_address: usize,
-    /// Connections at most; 0: no limit (`maxCnxns`).
+    /// Connections to each port at most; 0: no limit (`maxCnxns`).
     pub max_connections: usize,
     /// How long a connection may stay without a session (`zookeeper.nio.sessionlessCnxnTimeout`); zero: for ever.
     pub sessionless_timeout: Duration,
@@ -71,6 +75,8 @@ impl Default for ServerOptions {
         ServerOptions {
             client_addresses: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             secure_client_addresses: Vec::new(),
+            listen_backlog: None,
+            tcp_keep_alive: false,
             tls: None,
             port_unification: false,
             x509_super_user: None,
@@ -78,7 +84,7 @@ impl Default for ServerOptions {
             max_connections_per_address: 60,
             max_connections: 0,
             sessionless_timeout: Duration::from_secs(10),
-            commands: HARMLESS.iter().map(|command| (*command).to_owned()).collect(),
+            commands: FourLetterWords::HARMLESS.iter().map(|command| (*command).to_owned()).collect(),
             storage: None,
             admin: None,
             metrics: None,
@@ -95,6 +101,18 @@ pub enum ServerError {
     /// An address cannot be listened on.
     #[error("cannot listen for clients on {address}: {source}; is another server running there?")]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// An HTTP server's address cannot be listened on.
+    #[error(
+        "cannot listen on {address} ({key}): {source}; clients are served without it: set {key} to a port that is free"
+    )]
+    ListenHttp {
+        /// The key that names its port.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's reason.
@@ -201,7 +219,12 @@ impl Keeper {
     pub fn start(options: ServerOptions) -> Result<Keeper, ServerError> {
         let (commands, commands_in) = mpsc::channel();
         let (admin, metrics) = (options.admin.clone(), options.metrics.clone());
-        let event_loop = EventLoop::new(options, commands_in)?;
+        let audit = options.core.audit;
+        let event_loop = EventLoop::new(options, commands_in).inspect_err(|_| {
+            if audit {
+                audit_server("serverStart", "failure");
+            }
+        })?;
         let core = CoreHandle { commands, waker: event_loop.waker() };
         let client_address = event_loop.client_address();
         let secure_client_address = event_loop.secure_client_address();
@@ -214,7 +237,16 @@ impl Keeper {
         let metrics = metrics.and_then(|metrics| told(serve_metrics(&metrics, core.clone())));
         let thread = std::thread::Builder::new()
             .name("keeper".into())
-            .spawn(move || event_loop.run())
+            .spawn(move || {
+                if audit {
+                    audit_server("serverStart", "success");
+                }
+                let result = event_loop.run();
+                if audit {
+                    audit_server("serverStop", "invoked");
+                }
+                result
+            })
             .map_err(|source| ServerError::System { doing: "start the server's thread", source })?;
         Ok(Keeper { core, client_address, secure_client_address, admin, metrics, thread: Some(thread) })
     }

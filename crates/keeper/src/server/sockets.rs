@@ -12,6 +12,8 @@ pub(super) struct Socket {
     pub(super) stream: TcpStream,
     pub(super) id: ConnectionId,
     pub(super) transport: Transport,
+    /// Whether it came in by the port that is for TLS only.
+    pub(super) of_secure_port: bool,
     pub(super) input: Input,
     /// Whether it is not read from until what it waits for has gone out.
     pub(super) waits: bool,
@@ -31,11 +33,17 @@ pub(super) enum Transport {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, id: ConnectionId, transport: Transport) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        id: ConnectionId,
+        transport: Transport,
+        of_secure_port: bool,
+    ) -> Self {
         Socket {
             stream,
             id,
             transport,
+            of_secure_port,
             input: Input::default(),
             waits: false,
             read_again: false,

@@ -18,8 +18,9 @@ pub enum StorageError {
     },
     /// A transaction log that is not merely torn at its end.
     #[error(
-        "the transaction log {} is damaged at offset {offset}: {what}; restore the file from a copy, or cut it there \
-         with ZooKeeper's TxnLogToolkit if losing what follows is acceptable",
+        "the transaction log {} is damaged at offset {offset}: {what}; restore this file from a backup. If there is none \
+         and it is acceptable to lose every transaction from that offset on: copy the directory, move all later logs away, \
+         and cut this one to its first {offset} bytes, or move it away too to have no more than the newest snapshot holds",
         .path.display()
     )]
     DamagedLog {

@@ -266,6 +266,14 @@ impl DigestCheck {
         if let Some((zxid, found, written)) = self.doubt.take() {
             self.mismatch(zxid, found, written);
         }
+        if self.mismatches > 0 {
+            tracing::error!(
+                mismatches = self.mismatches,
+                "the znodes are not what the server that wrote the log had: keep a copy of dataDir and dataLogDir, compare the \
+                 znodes with a backup or with what their users expect, and report it; digests are of the znodes as they are \
+                 now from the next snapshot on"
+            );
+        }
         if let Some(SnapshotDigest { zxid, .. }) = self.snapshot {
             let last = tree.last_zxid();
             tracing::warn!(

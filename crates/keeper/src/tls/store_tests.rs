@@ -53,8 +53,6 @@ fn servers_are_set_up_with_them() {
             cipher_suites: vec![],
             protocols: vec![],
             client_auth: ClientAuth::Need,
-            detection_timeout: std::time::Duration::ZERO,
-            reload: false,
         };
         assert!(server_config(&settings).is_ok(), "{name}");
     }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -64,8 +62,6 @@ impl World {
                 cipher_suites: vec![],
                 protocols: vec![],
                 client_auth: ClientAuth::Need,
-                detection_timeout: Duration::from_secs(5),
-                reload: false,
             },
             dir,
             authority,

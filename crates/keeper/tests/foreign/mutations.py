@@ -20,8 +20,8 @@ SRC = "crates/keeper/src/"
 
 # name, who catches it, file, text, text in its place
 MUTATIONS = [
-    ("answered before it is durable", "tests", "core/mod.rs", "self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest });",
-     "self.apply(Proposed { header, txn: logged.txn, connection, bytes, digest });"),
+    ("answered before it is durable", "tests", "core/mod.rs", "self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest, audited });",
+     "self.apply(Proposed { header, txn: logged.txn, connection, bytes, digest, audited });"),
     ("a read overtakes its own session's write", "tests", "core/mod.rs", "if !connection.queue.is_empty() || connection.unsent_bytes()", "if connection.unsent_bytes()"),
     ("a failed write takes no zxid", "differential", "core/prep.rs", "self.last_zxid += 1;\n",
      "if cxid % 7 != 0 { self.last_zxid += 1; } else { self.last_zxid += 2; }\n"),

@@ -9,5 +9,6 @@ mod hostile;
 mod hostile_frames;
 mod limits;
 mod power_loss;
+mod server;
 mod storage;
 mod storage_recovery;

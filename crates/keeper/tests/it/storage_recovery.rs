@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use streamkeeper_keeper::acl::OPEN_ACL_UNSAFE;
+use streamkeeper_keeper::server::{Keeper, ServerOptions, StorageOptions};
 use streamkeeper_keeper::storage::sim::SimDisk;
 use streamkeeper_keeper::storage::snapshot::{self, Compression};
 use streamkeeper_keeper::storage::*;
@@ -256,6 +257,19 @@ fn a_digest_from_before_the_last_transaction_in_a_fuzzy_snapshot_is_no_mismatch(
     let dirs = DataDirs::unlocked(Path::new(DIR), Path::new(DIR));
     let recovered = recover(Arc::new(disk), &dirs, &RecoverOptions::default()).unwrap();
     assert_eq!(recovered.digest_mismatches, 1);
+}
+
+#[test]
+fn digests_that_differ_at_the_start_are_in_the_figures() {
+    let from =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/apache-3.8-fuzzy/version-2/snapshot.2d");
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir(data.path().join("version-2")).unwrap();
+    std::fs::copy(from, data.path().join("version-2/snapshot.2d")).unwrap();
+    let storage = Some(StorageOptions::new(data.path()));
+    let keeper = Keeper::start(ServerOptions { storage, ..ServerOptions::default() }).unwrap();
+    assert_eq!(keeper.core().ask(|core| core.counters().digest_mismatches), Some(1));
+    keeper.stop().unwrap();
 }
 
 /// Leaves the directory behind for `tests/foreign/files.py` if `KEEPER_FILES_DIR` names one.
