@@ -1,6 +1,7 @@
 //! Tests of the keeper as its users see it.
 
 mod disk_full;
+#[path = "../../examples/durability/driver/mod.rs"]
 mod driver;
 mod durability;
 mod half_open;
