@@ -39,7 +39,7 @@ fn server() -> Core {
 }
 
 /// A first packet that asks for a new session.
-pub fn connect_frame() -> Vec<u8> {
+pub(crate) fn connect_frame() -> Vec<u8> {
     let request = ConnectRequest {
         protocol_version: 0,
         last_zxid_seen: 0,
@@ -55,7 +55,7 @@ pub fn connect_frame() -> Vec<u8> {
 
 /// Packets of clients. Each is preceded by a byte that says whose it is and what else happens, and two of its length; the input's
 /// first byte says whether clients have sessions already.
-pub fn requests(data: &[u8]) {
+pub(crate) fn requests(data: &[u8]) {
     let Some((first, mut rest)) = data.split_first() else { return };
     let mut core = server();
     let mut clients = [0; 3];
@@ -137,7 +137,7 @@ fn commit(core: &mut Core, fails: bool) {
 }
 
 /// A request's body, and a transaction of the log.
-pub fn transactions(data: &[u8]) {
+pub(crate) fn transactions(data: &[u8]) {
     let Some((op, body)) = data.split_first() else { return };
     if let Ok(Some(request)) = Request::read(i32::from(*op as i8), &mut Reader::new(body)) {
         let mut bytes = Vec::new();
@@ -169,7 +169,7 @@ fn adler(bytes: &[u8]) -> i64 {
 }
 
 /// A log, and another one whose checksums are right: its entries' lengths are taken as they come.
-pub fn log_file(data: &[u8]) {
+pub(crate) fn log_file(data: &[u8]) {
     let read = |bytes: &[u8]| {
         let disk = SimDisk::new();
         disk.put(Path::new("/log.1"), bytes);
@@ -202,7 +202,7 @@ pub fn log_file(data: &[u8]) {
 }
 
 /// A snapshot, as it is and in both compressed forms.
-pub fn snapshot(data: &[u8]) {
+pub(crate) fn snapshot(data: &[u8]) {
     let Some((form, data)) = data.split_first() else { return };
     let path = Path::new(["/snapshot.1", "/snapshot.1.gz", "/snapshot.1.snappy"][usize::from(form % 3)]);
     let disk = SimDisk::new();
@@ -219,7 +219,7 @@ pub fn snapshot(data: &[u8]) {
 }
 
 /// A configuration. Names of files are left out: these are read.
-pub fn zoo_cfg(data: &[u8]) {
+pub(crate) fn zoo_cfg(data: &[u8]) {
     let Ok(entries) = properties::parse(data) else { return };
     let pairs = entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str()));
     let no_file = |key: &str| {
@@ -234,7 +234,7 @@ pub fn zoo_cfg(data: &[u8]) {
 }
 
 /// The bytes of a connection, in pieces; the first byte is the pieces' length.
-pub fn first_bytes(data: &[u8]) {
+pub(crate) fn first_bytes(data: &[u8]) {
     const LIMIT_BYTES: usize = 64;
     let Some((step, data)) = data.split_first() else { return };
     let step = usize::from(*step).max(1);
@@ -251,7 +251,7 @@ pub fn first_bytes(data: &[u8]) {
 }
 
 /// A SASL token of a client, and a challenge of a server.
-pub fn sasl(data: &[u8]) {
+pub(crate) fn sasl(data: &[u8]) {
     let users = BTreeMap::from([("bob".to_owned(), Secret("pw".to_owned()))]);
     let mut server = SaslServer::default();
     let challenge = server.step(b"", &users, || "nonce".to_owned()).expect("a challenge");
@@ -263,7 +263,7 @@ pub fn sasl(data: &[u8]) {
 }
 
 /// A client's certificate.
-pub fn certificate(data: &[u8]) {
+pub(crate) fn certificate(data: &[u8]) {
     let _ = x509::identities(data, Some("CN=super"));
     let _ = x509::subject_name(data);
     let _ = x509::is_name(&String::from_utf8_lossy(data));

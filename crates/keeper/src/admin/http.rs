@@ -3,6 +3,7 @@
 //! Nothing here touches the core but by asking it, so that a slow or hostile HTTP client costs the server's clients nothing.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,11 +16,13 @@ use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
+use super::listener::Limited;
 use super::{commands, json};
 use crate::acl::{Id, perms};
 use crate::four_letter::ServerInfo;
@@ -43,8 +46,15 @@ pub struct AdminOptions {
     pub restore: bool,
     /// A restore at most this often, and a snapshot a thousand times as often.
     pub restore_interval: Duration,
+    /// The longest snapshot that `restore` takes: all of it is held in memory, beside what is served.
+    pub max_restore_bytes: u64,
     /// How snapshots are compressed.
     pub compression: Compression,
+}
+
+impl AdminOptions {
+    /// What `max_restore_bytes` is unless something else is asked for.
+    pub const MAX_RESTORE_BYTES: u64 = 16 << 30;
 }
 
 /// How to run the endpoint for Prometheus.
@@ -93,7 +103,7 @@ impl HttpServer {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     let service = router.into_make_service_with_connect_info::<SocketAddr>();
                     tokio::select! {
-                        result = axum::serve(listener, service).into_future() => result,
+                        result = axum::serve(Limited::new(listener).tap_io(|_| ()), service).into_future() => result,
                         _ = stopped => Ok(()),
                     }
                 });
@@ -349,17 +359,18 @@ impl Admin {
             return (StatusCode::TOO_MANY_REQUESTS, commands::failure("restore", "rate limited"));
         }
         let stream = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
-        let reader = SyncIoBridge::new(stream);
+        let mut reader = SyncIoBridge::new(stream).take(self.options.max_restore_bytes);
         let core = self.core.clone();
         let restored = ask(move || {
             let name = std::path::Path::new("sent with the request");
             let (extended_types, figures) =
                 core.ask(|core| (core.tree().extended_types(), core.counters().figures.storage.clone()))?;
             let begin = Instant::now();
-            let restored = match storage::snapshot_reader::read_from(reader, name, 0, extended_types) {
+            let restored = match storage::snapshot_reader::read_from(&mut reader, name, 0, extended_types) {
                 Ok(snapshot) => {
                     core.restore(snapshot.tree, snapshot.sessions)?.map_err(|error| error.to_string())
                 }
+                Err(_) if reader.limit() == 0 => Err("the snapshot is too long".to_owned()),
                 Err(error) => Err(error.to_string()),
             };
             let mut figures = metrics::figures::lock(&figures);

@@ -32,6 +32,7 @@ fn options(config: &Config, text: &str) -> Result<ServerOptions, ServerError> {
             snapshot: admin.snapshot,
             restore: admin.restore,
             restore_interval: admin.rate_limit_interval,
+            max_restore_bytes: AdminOptions::MAX_RESTORE_BYTES,
             compression: config.storage.compression,
         })
     });

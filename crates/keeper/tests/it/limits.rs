@@ -1,13 +1,18 @@
 //! What one client can make the server hold, and what happens at each limit.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use streamkeeper_keeper::acl::{Acl, Acls, Id, OPEN_ACL_UNSAFE};
+use streamkeeper_keeper::admin::AdminOptions;
 use streamkeeper_keeper::core::{ConnectionThrottle, Core, CoreOptions, Limits, Now, Phase};
 use streamkeeper_keeper::jute::{Reader, Write};
 use streamkeeper_keeper::proto::{
     Code, ConnectRequest, CreateRequest, ReplyHeader, Request, SetWatches, op, xid,
 };
+use streamkeeper_keeper::server::{Keeper, ServerOptions};
 use streamkeeper_keeper::tree::Tree;
 use streamkeeper_keeper::txn::LoggedTxn;
 use streamkeeper_keeper::watch::ConnectionId;
@@ -312,4 +317,46 @@ fn sessions_come_as_fast_as_there_are_tokens() {
     server.0.set_now(Now { monotonic_ms: 1500, wall_ms: 1500 });
     let (one, none) = (server.connect(), server.connect());
     assert!(server.is_open(one) && !server.is_open(none));
+}
+
+#[test]
+fn restores_and_http_connections_have_a_limit() {
+    let admin = AdminOptions {
+        addresses: vec![([127, 0, 0, 1], 0).into()],
+        command_url: "/commands".into(),
+        snapshot: true,
+        restore: true,
+        restore_interval: Duration::ZERO,
+        max_restore_bytes: 100_000,
+        compression: Default::default(),
+    };
+    let keeper = Keeper::start(ServerOptions { admin: Some(admin), ..ServerOptions::default() }).unwrap();
+    let address = keeper.admin_address().unwrap();
+    // A snapshot with a list of permissions of 1 MB.
+    let mut snapshot = b"ZKSN\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01".to_vec();
+    snapshot.int(1);
+    snapshot.int(1);
+    snapshot.buffer(Some(&[b'x'; 1_000_000]));
+    let head = format!(
+        "POST /commands/restore HTTP/1.1\r\nHost: a\r\nAuthorization: digest a:b\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        snapshot.len()
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&snapshot[..150_000]).unwrap();
+    let mut told = [0; 4096];
+    let length = stream.read(&mut told).unwrap();
+    let answer = String::from_utf8_lossy(&told[..length]);
+    assert!(answer.contains("the snapshot is too long"), "{answer}");
+    drop(stream);
+    // So many silent clients that no more are taken, until some are gone.
+    let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut late = TcpStream::connect(address).unwrap();
+    late.write_all(b"GET /commands/ruok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    late.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(late.read(&mut told).is_err(), "it is not accepted");
+    drop(silent);
+    late.set_read_timeout(None).unwrap();
+    assert!(late.read(&mut told).unwrap() > 0);
 }
