@@ -58,7 +58,8 @@ pub(super) fn inspect(
     }))
 }
 
-/// Where the last byte ends that is not zero.
+/// Where the last byte ends that is not zero. What was preallocated and never written is not read: that would take longer than all else
+/// that a start does.
 fn end_of_data(disk: &dyn Disk, path: &Path, at: u64) -> io::Result<Option<u64>> {
     let mut end = None;
     let Some(mut position) = disk.next_data(path, at)? else { return Ok(None) };
@@ -71,10 +72,21 @@ fn end_of_data(disk: &dyn Disk, path: &Path, at: u64) -> io::Result<Option<u64>>
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
-            end = Some(position + last as u64 + 1);
-        }
+        let last = chunk[..got].iter().rposition(|byte| *byte != 0);
+        let begin = position;
         position += got as u64;
+        if let Some(last) = last {
+            end = Some(begin + last as u64 + 1);
+            continue;
+        }
+        match disk.next_data(path, position)? {
+            None => return Ok(end),
+            Some(next) if next > position => {
+                position = next;
+                stream = disk.read(path, position)?;
+            }
+            Some(_) => {}
+        }
     }
 }
 
@@ -187,6 +199,25 @@ mod tests {
         // The last entry, in part.
         let cut = &whole[..ends[40] as usize - 100];
         assert_eq!(tail(&disk, cut, ends[39]), Tail::Torn);
+    }
+
+    #[test]
+    fn what_was_preallocated_is_not_read() {
+        let (disk, ends) = log(40);
+        let mut whole = disk.bytes(Path::new("/log.1")).unwrap();
+        whole.resize(8 << 20, 0);
+        assert_eq!(tail(&disk, &whole, ends[40]), Tail::Zeros);
+        assert!(disk.bytes_read() < 1 << 20, "{} bytes were read", disk.bytes_read());
+
+        // Whatever is behind the hole is found.
+        whole[6 << 20] = 1;
+        assert_eq!(tail(&disk, &whole, ends[40]), Tail::Torn);
+        let entry = whole[ends[39] as usize..ends[40] as usize].to_vec();
+        whole[7 << 20..(7 << 20) + entry.len()].copy_from_slice(&entry);
+        whole[6 << 20] = 0;
+        whole[ends[38] as usize] = 1;
+        assert!(matches!(tail(&disk, &whole, ends[38]), Tail::Middle(_)));
+        assert!(disk.bytes_read() < 16 << 20, "{} bytes were read", disk.bytes_read());
     }
 
     #[test]

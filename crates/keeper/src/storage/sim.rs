@@ -27,6 +27,7 @@ struct State {
     /// Changes of names that are not durable, in order.
     renames: Vec<NameChange>,
     operations: u64,
+    bytes_read: u64,
     stop_at: Option<u64>,
     room: Option<u64>,
 }
@@ -114,6 +115,11 @@ impl SimDisk {
     /// Number of changes so far: writes, syncs, creations, renames, removals.
     pub fn operations(&self) -> u64 {
         self.lock().operations
+    }
+
+    /// Number of bytes read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.lock().bytes_read
     }
 
     /// The power goes instead of change number `operation`: it and all after it fail.
@@ -235,13 +241,18 @@ impl Disk for SimDisk {
     }
 
     fn read(&self, path: &Path, offset: u64) -> io::Result<Box<dyn Read + Send>> {
-        let mut reader = Cursor::new(self.bytes(path).ok_or_else(not_found)?);
-        reader.set_position(offset);
-        Ok(Box::new(reader))
+        let mut bytes = Cursor::new(self.bytes(path).ok_or_else(not_found)?);
+        bytes.set_position(offset);
+        Ok(Box::new(Counted { bytes, disk: self.clone() }))
     }
 
-    fn next_data(&self, _: &Path, offset: u64) -> io::Result<Option<u64>> {
-        Ok(Some(offset))
+    fn next_data(&self, path: &Path, offset: u64) -> io::Result<Option<u64>> {
+        let bytes = self.bytes(path).ok_or_else(not_found)?;
+        // A page of zeros counts as never written.
+        let page = offset as usize / PAGE_BYTES * PAGE_BYTES;
+        let pages = bytes.get(page..).unwrap_or_default().chunks(PAGE_BYTES);
+        let written = pages.into_iter().position(|page| page.iter().any(|byte| *byte != 0));
+        Ok(written.map(|at| offset.max((page + at * PAGE_BYTES) as u64)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -302,6 +313,20 @@ impl Disk for SimDisk {
 
     fn free_space(&self, _: &Path) -> io::Result<u64> {
         Ok(self.lock().room.unwrap_or(u64::MAX))
+    }
+}
+
+/// Counts what is read.
+struct Counted {
+    bytes: Cursor<Vec<u8>>,
+    disk: SimDisk,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.bytes.read(buffer)?;
+        self.disk.lock().bytes_read += got as u64;
+        Ok(got)
     }
 }
 

@@ -20,17 +20,17 @@ SRC = "crates/keeper/src/"
 
 # name, who catches it, file, text, text in its place
 MUTATIONS = [
-    ("answered before it is durable", "tests", "core/mod.rs", "self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest, audited });",
+    ("answered before it is durable", "tests", "core/apply.rs", "self.proposed.push_back(Proposed { header, txn: logged.txn, connection, bytes, digest, audited });",
      "self.apply(Proposed { header, txn: logged.txn, connection, bytes, digest, audited });"),
-    ("a read overtakes its own session's write", "tests", "core/mod.rs", "if !connection.queue.is_empty() || connection.unsent_bytes()", "if connection.unsent_bytes()"),
+    ("a read overtakes its own session's write", "tests", "core/requests.rs", "if !connection.queue.is_empty() || connection.unsent_bytes()", "if connection.unsent_bytes()"),
     ("a failed write takes no zxid", "differential", "core/prep.rs", "self.last_zxid += 1;\n",
      "if cxid % 7 != 0 { self.last_zxid += 1; } else { self.last_zxid += 2; }\n"),
     ("a failed multi leaves its changes behind", "differential", "core/prep.rs", "            self.queue.truncate(queued);\n", "            return Ok(Txn::Multi(txns));\n"),
-    ("a wrong password is taken", "tests", "core/mod.rs", "request.passwd == passwd::of_session(session_id)", "true"),
+    ("a wrong password is taken", "tests", "core/requests.rs", "request.passwd == passwd::of_session(session_id)", "true"),
     ("reads do not keep a session alive", "tests", "core/mod.rs", "                self.sessions.touch(session_id, self.now.monotonic_ms);\n                if !self.refuses", "                if !self.refuses"),
     ("an expired session keeps its ephemerals", "tests", "core/prep.rs", "let mut paths: Vec<Arc<str>> = tree.ephemerals_of(session_id).into_iter().map(Arc::from).collect();",
      "let mut paths: Vec<Arc<str>> = Vec::new(); let _ = tree;"),
-    ("watchers are told what they may not read", "tests", "core/mod.rs", "if access.check(change.acls, crate::acl::perms::READ, &connection.ids).is_err() {", "if false {"),
+    ("watchers are told what they may not read", "tests", "core/apply.rs", "if access.check(change.acls, crate::acl::perms::READ, &connection.ids).is_err() {", "if false {"),
     ("a one-shot watch stays", "differential", "watch.rs", "*bits &= !one_shot;", "*bits &= !0;"),
     ("recursive watches miss grandchildren", "differential", "watch.rs", "for parent in parents(path) {", "for parent in parents(path).take(1) {"),
     ("pzxid stays when a child goes", "differential", "tree/apply.rs", "self.update_stat(parent, |stat| stat.pzxid = stat.pzxid.max(zxid));", ""),

@@ -78,6 +78,7 @@ fn nothing_answered_is_lost_when_the_server_is_killed() {
     assert_eq!(summary.kills, OPTIONS.kills);
     assert!(summary.written.answered > 100 && summary.written.compared > 0, "{summary}");
     assert!(summary.sessions.expired > 0 && summary.histories > 0, "{summary}");
+    assert!(summary.operations_overlapping * 4 > summary.operations, "{summary}");
 }
 
 /// Leaves of the newest log what a server would leave that answers before all is written.

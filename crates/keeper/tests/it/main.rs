@@ -1,6 +1,7 @@
 //! Tests of the keeper as its users see it.
 
 mod disk_full;
+// Shared with the example; without its path there is no such module.
 #[path = "../../examples/durability/driver/mod.rs"]
 mod driver;
 mod durability;

@@ -86,7 +86,8 @@ pub(crate) fn run(options: &Options, address: &str, start: &Start) -> Result<Sum
         for number in 0..options.racers {
             let (records, operations) = (&records, &operations);
             at_work.go(move |world| {
-                lock(records).append(&mut racer::run(world, number, operations)?);
+                let mut raced = racer::run(world, number, operations)?;
+                lock(records).append(&mut raced);
                 Ok(())
             });
         }
@@ -164,6 +165,11 @@ fn check_histories(records: Vec<Record>, summary: &mut Summary) -> Result<(), St
     for (znode, history) in &mut histories {
         history.sort_by_key(|operation| operation.called);
         summary.histories += 1;
+        let mut returned = 0;
+        for operation in history.iter() {
+            summary.operations_overlapping += u64::from(operation.called < returned);
+            returned = returned.max(operation.returned);
+        }
         match check_register(history) {
             Ok(()) => {}
             Err(Stuck::TooLong(steps)) => {

@@ -16,6 +16,7 @@ pub(crate) struct Summary {
     pub(crate) histories: u64,
     pub(crate) operations: u64,
     pub(crate) operations_unanswered: u64,
+    pub(crate) operations_overlapping: u64,
 }
 
 impl Summary {
@@ -59,10 +60,10 @@ impl fmt::Display for Summary {
             )?;
         }
         if self.operations > 0 {
-            let Summary { histories, operations, operations_unanswered, .. } = self;
+            let Summary { histories, operations, operations_unanswered, operations_overlapping, .. } = self;
             write!(
                 f,
-                "; {histories} histories of {operations} operations ({operations_unanswered} unanswered) are linearizable"
+                "; {histories} histories of {operations} operations ({operations_overlapping} overlap others, {operations_unanswered} unanswered) are linearizable"
             )?;
         }
         Ok(())
