@@ -1,4 +1,4 @@
-//! The server's shell: sockets, the log's thread and the clock around the [`Core`](crate::core::Core).
+//! The server's shell: sockets, the log's thread and the clock around the [`Core`].
 //!
 //! One thread runs the core and all sockets. A second one writes and syncs the log, so that many transactions share one sync while the
 //! first goes on reading. Snapshots are written by a third that lives as long as it writes.
