@@ -11,8 +11,8 @@ use hashbrown::HashTable;
 
 use crate::proto::StatPersisted;
 
-/// Znodes a page. A first write after a freeze copies this many.
-const PAGE_NODES: usize = 32;
+/// Znodes a page. A first write after a freeze copies this many. With its counts a page just fits a size class of the allocator.
+const PAGE_NODES: usize = 31;
 
 /// A place in the slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
