@@ -272,7 +272,8 @@ impl Stat {
     }
 }
 
-/// A znode's metadata as transactions set it and snapshots hold it.
+/// A znode's metadata as transactions set it and snapshots hold it. Packed, as it is most of what a znode takes in memory.
+#[repr(C, packed(4))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct StatPersisted {

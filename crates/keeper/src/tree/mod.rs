@@ -1,7 +1,7 @@
 //! The znode tree: what all transactions up to one came to.
 //!
 //! [`Tree::apply`] is the only way to change it, and is idempotent, so that a log may be replayed over a fuzzy snapshot of Apache
-//! ZooKeeper. [`Tree::freeze`] hands out the whole tree as of now for the price of a pointer per 31 znodes.
+//! ZooKeeper. [`Tree::freeze`] hands out the whole tree as of now for the price of a pointer per 34 znodes.
 
 mod acl_cache;
 mod apply;

@@ -12,7 +12,8 @@ use hashbrown::HashTable;
 use crate::proto::StatPersisted;
 
 /// Znodes a page. A first write after a freeze copies this many. With its counts a page just fits a size class of the allocator.
-const PAGE_NODES: usize = 31;
+const PAGE_NODES: usize = 34;
+const _: () = assert!(size_of::<Page>() + 2 * size_of::<usize>() <= 4096);
 
 /// A place in the slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
