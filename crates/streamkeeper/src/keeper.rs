@@ -43,11 +43,6 @@ pub(crate) struct KeeperArgs {
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(args: &KeeperArgs) -> Result<(), Failure> {
-    // Huge pages make an idle server three times as large, and a tree of znodes is no faster with them.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "huge pages stay on");
-    }
     let pairs = settings(args)?;
     let (config, warnings) = Config::from_sources(args.config.as_deref(), pairs).map_err(Failure::usage)?;
     for warning in &warnings {
