@@ -519,9 +519,9 @@ impl Core {
         self.now.monotonic_ms - self.started.monotonic_ms
     }
 
-    /// A time of the monotonic clock as a date, in ISO 8601 and UTC.
+    /// A time of the monotonic clock as a date, as Java writes it, in UTC.
     pub fn wall_time_of(&self, monotonic_ms: i64) -> String {
-        crate::time::iso8601(self.now.wall_ms + monotonic_ms - self.now.monotonic_ms)
+        crate::time::date(self.now.wall_ms + monotonic_ms - self.now.monotonic_ms)
     }
 
     /// Number of requests that wait for their answer.
