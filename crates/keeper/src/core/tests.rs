@@ -43,6 +43,8 @@ impl Bench {
             let (zxid, _) = proposals.ends.last().copied().unwrap();
             self.core.committed(zxid);
         }
+        // What was foreseen when a transaction was proposed is what came of it.
+        assert_eq!(self.core.counters().digest_mismatches, 0);
     }
 
     /// Opens a connection with a first packet, and returns what it is answered, once that is durable.
@@ -197,6 +199,18 @@ fn a_failed_transaction_takes_a_zxid() {
     assert_eq!(bench.told(a), [format!("1:{NO_NODE}"), "2:0".into()]);
     assert_eq!(bench.core.tree().last_zxid(), before + 2);
     assert!(bench.core.tree().get("/m").is_none());
+}
+
+#[test]
+fn a_failed_multi_leaves_nothing_behind_for_those_on_its_heels() {
+    let mut bench = Bench::new();
+    let a = bench.client();
+    bench.send(a, 1, &create("/kept", 0));
+    bench.send(a, 2, &Request::Multi(vec![set("/kept"), create("/m", 0), set("/nope")]));
+    bench.send(a, 3, &create("/m/x", 0));
+    bench.send(a, 4, &Request::SetData { path: "/kept".into(), data: None, version: 0 });
+    bench.commit();
+    assert_eq!(bench.told(a), ["1:0", "2:0", &format!("3:{NO_NODE}"), "4:0"]);
 }
 
 #[test]

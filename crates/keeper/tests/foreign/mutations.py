@@ -25,7 +25,7 @@ MUTATIONS = [
     ("a read overtakes its own session's write", "tests", "core/requests.rs", "if !connection.queue.is_empty() || connection.unsent_bytes()", "if connection.unsent_bytes()"),
     ("a failed write takes no zxid", "differential", "core/prep.rs", "self.last_zxid += 1;\n",
      "if cxid % 7 != 0 { self.last_zxid += 1; } else { self.last_zxid += 2; }\n"),
-    ("a failed multi leaves its changes behind", "differential", "core/prep.rs", "            self.queue.truncate(queued);\n", "            return Ok(Txn::Multi(txns));\n"),
+    ("a failed multi leaves its changes behind", "tests", "core/prep.rs", "            self.queue.truncate(queued);\n", "            return Ok(Txn::Multi(txns));\n"),
     ("a wrong password is taken", "tests", "core/requests.rs", "request.passwd == passwd::of_session(session_id)", "true"),
     ("reads do not keep a session alive", "tests", "core/mod.rs", "                self.sessions.touch(session_id, self.now.monotonic_ms);\n                if !self.refuses", "                if !self.refuses"),
     ("an expired session keeps its ephemerals", "tests", "core/prep.rs", "let mut paths: Vec<Arc<str>> = tree.ephemerals_of(session_id).into_iter().map(Arc::from).collect();",
