@@ -98,6 +98,17 @@ fn applying_twice_is_applying_once() {
 }
 
 #[test]
+fn applying_an_old_transaction_takes_nothing_back() {
+    let mut tree = Tree::new(true);
+    for (at, path) in ["/a", "/b", "/c"].into_iter().enumerate() {
+        apply(&mut tree, at as i64 + 1, create(path, b"", at as i32 + 1));
+    }
+    let before = (tree.get("/").unwrap().stat(), tree.digest());
+    apply(&mut tree, 1, create("/a", b"", 1));
+    assert_eq!((tree.get("/").unwrap().stat(), tree.digest()), before);
+}
+
+#[test]
 fn owners_are_filed() {
     let mut tree = Tree::new(true);
     apply(&mut tree, 1, create_as(CreateKind::Plain2, "/e", b"", 1, true));
