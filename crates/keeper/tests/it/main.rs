@@ -13,3 +13,4 @@ mod power_loss;
 mod server;
 mod storage;
 mod storage_recovery;
+mod zookeeper_client;
