@@ -21,6 +21,7 @@
 //!
 //! - [`env`](StreamExecutionEnvironment): sources and execution; [`stream`](DataStream): transformations and sinks; [`KeyedStream`]: what needs a key
 //! - [`process`]: functions with timers, side outputs and state; [`state`]: what they keep
+//! - [`window`]: windows, their triggers and evictors, joins of windows
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
 mod begin;
@@ -38,6 +39,7 @@ mod source;
 mod stages;
 pub mod state;
 mod stream;
+pub mod window;
 
 pub use aggregate::AggregateFunction;
 pub use begin::{FromPorts, FromSource, FromTwo};
