@@ -3,6 +3,7 @@
 //! Invariants: a window fires when the watermark reaches its last millisecond, then with each record until the watermark has passed
 //! the allowed lateness as well; then its pane is dropped.
 
+use std::borrow::Borrow;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
@@ -14,7 +15,7 @@ use streamkeeper_dataflow::time::Timestamp;
 use super::assigner::event_time;
 use super::operator::{Around, CONTENTS, decode, encode};
 use super::panes::{Pane, Panes};
-use super::{Aligned, TimeWindow, Window, WindowFold};
+use super::{Aligned, AlignedAs, TimeWindow, Window, WindowFold};
 use crate::Data;
 use crate::chain::Push;
 use crate::error::operator_error;
@@ -36,7 +37,7 @@ pub(crate) struct AlignedWindows<K, W, C> {
 
 impl<K: Key + Sync, W: Window, C: Data> AlignedWindows<K, W, C> {
     pub(crate) fn restore(
-        (aligned, window): (Aligned, fn(TimeWindow) -> W),
+        (aligned, window): AlignedAs<W>,
         lateness: i64,
         context: &OperatorContext,
     ) -> OperatorResult<Self> {
@@ -101,6 +102,7 @@ impl<K: Key + Sync, W: Window, C: Data> AlignedWindows<K, W, C> {
     where
         T: Data,
         S: KeySelector<T, Key = K>,
+        K: Borrow<S::Borrowed>,
         F: WindowFold<K, W, T, Contents = C>,
         N: Push<F::Out>,
     {

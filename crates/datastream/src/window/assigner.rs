@@ -59,6 +59,9 @@ impl Aligned {
     }
 }
 
+/// Aligned windows, and the function that names one.
+pub type AlignedAs<W> = (Aligned, fn(TimeWindow) -> W);
+
 /// Says to which windows a record belongs.
 pub trait WindowAssigner<T>: Clone + Send + Sync + 'static {
     /// What its windows are.
@@ -96,8 +99,8 @@ pub trait WindowAssigner<T>: Clone + Send + Sync + 'static {
     }
 
     /// Some when [`WindowAssigner::assign_windows`] gives exactly these windows of event time, whatever the record: the operator then keeps
-    /// its state by window. The function names the window.
-    fn aligned(&self) -> Option<(Aligned, fn(TimeWindow) -> Self::Window)> {
+    /// its state by window.
+    fn aligned(&self) -> Option<AlignedAs<Self::Window>> {
         None
     }
 
@@ -149,7 +152,7 @@ macro_rules! fixed_windows {
                 $event_time
             }
 
-            fn aligned(&self) -> Option<(Aligned, fn(TimeWindow) -> TimeWindow)> {
+            fn aligned(&self) -> Option<AlignedAs<TimeWindow>> {
                 $event_time.then_some((self.0, |window| window))
             }
 

@@ -4,6 +4,8 @@
 //! processing time when the clock reaches its last millisecond, and takes no record after that. A timer of a window that was merged
 //! into another does nothing.
 
+use std::borrow::Borrow;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::time::Timestamp;
 
@@ -77,6 +79,7 @@ where
     ) -> OperatorResult<()>
     where
         S: KeySelector<T, Key = K>,
+        K: Borrow<S::Borrowed>,
         F: WindowFold<K, A::Window, T, Contents = C>,
         N: Push<F::Out>,
     {

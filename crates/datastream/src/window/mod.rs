@@ -50,7 +50,7 @@ mod trigger;
 mod triggers;
 
 pub use assigner::{
-    Aligned, SlidingEventTimeWindows, SlidingProcessingTimeWindows, TumblingEventTimeWindows,
+    Aligned, AlignedAs, SlidingEventTimeWindows, SlidingProcessingTimeWindows, TumblingEventTimeWindows,
     TumblingProcessingTimeWindows, WindowAssigner, WindowAssignerContext,
 };
 pub use evictor::{CountEvictor, DeltaEvictor, Evictor, TimeEvictor, TimestampedValue};

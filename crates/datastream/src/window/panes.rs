@@ -77,16 +77,14 @@ impl<K, C> Panes<K, C> {
 
     #[cold]
     fn make(&mut self, first: Timestamp, count: usize, slide: i64) -> usize {
-        let mut at = self.panes.partition_point(|pane| pane.start < first);
-        self.hint = at;
-        for n in 0..count as i64 {
-            let start = first + n * slide;
+        self.hint = self.panes.partition_point(|pane| pane.start < first);
+        for n in 0..count {
+            let (at, start) = (self.hint + n, first + n as i64 * slide);
             if self.panes.get(at).is_none_or(|pane| pane.start != start) {
                 let entries = Vec::with_capacity(self.expected);
                 self.panes
                     .insert(at, Pane { start, entries, index: HashTable::with_capacity(self.expected) });
             }
-            at += 1;
         }
         self.hint
     }

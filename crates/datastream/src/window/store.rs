@@ -143,12 +143,6 @@ impl<K: Key + Sync, W: Window, C: Data, S: Data> Store<K, W, C, S> {
         }
     }
 
-    /// Number of keys.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.index.len()
-    }
-
     /// The earliest timer of a clock that is due at `now`, with its slot. It is not set any more.
     pub(crate) fn pop_due(&mut self, event_time: bool, now: Timestamp) -> Option<(Timestamp, u32, W)> {
         let timers = if event_time { &mut self.timers.event } else { &mut self.timers.processing };
@@ -196,5 +190,70 @@ impl<K: Key + Sync, W: Window, C: Data, S: Data> Store<K, W, C, S> {
             }
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::TimeWindow;
+    use streamkeeper_dataflow::state::StateWriter;
+
+    type Sums = Store<String, TimeWindow, i64, u64>;
+
+    fn set_timer(store: &mut Sums, slot: u32, window: TimeWindow, event_time: bool, time: Timestamp) {
+        let of_key = store.slots[slot as usize].as_mut().expect("in use");
+        OwnTimers { all: &mut store.timers, slot, window: &window, of_key: &mut of_key.timers }
+            .register(event_time, time);
+    }
+
+    #[test]
+    fn a_slot_is_free_when_its_key_has_neither_windows_nor_timers() {
+        let mut store = Sums::restore(&RestoredState::default()).expect("nothing to read");
+        let a = store.slot("a");
+        set_timer(&mut store, a, TimeWindow::new(0, 10), true, 9);
+        set_timer(&mut store, a, TimeWindow::new(0, 10), true, 9);
+        store.release(a);
+        assert_eq!((store.slot("a"), store.slot("b")), (a, a + 1));
+        assert_eq!(store.pop_due(true, 8), None);
+        assert_eq!(store.pop_due(true, 9), Some((9, a, TimeWindow::new(0, 10))));
+        assert_eq!(store.pop_due(true, 9), None);
+        store.release(a);
+        assert_eq!(store.slot("c"), a);
+    }
+
+    #[test]
+    fn a_snapshot_moves_keys_with_windows_and_timers() {
+        let mut store = Sums::restore(&RestoredState::default()).expect("nothing to read");
+        for n in 0..100i64 {
+            let slot = store.slot(format!("{n}").as_str());
+            let window = TimeWindow::new(n, n + 10);
+            let live = Live { window, contents: Some(n), trigger: Some(7) };
+            store.slots[slot as usize].as_mut().expect("in use").windows.push(live);
+            set_timer(&mut store, slot, window, n % 2 == 0, n);
+        }
+        let mut writer = StateWriter::new("op");
+        store.snapshot(128)(&mut writer).expect("plain values");
+        let segments = writer.into_segments();
+        let mut seen = Vec::new();
+        for (subtask, groups) in [0..50, 50..128].into_iter().enumerate() {
+            let restored = RestoredState::share(&segments, subtask, 2, groups).expect("one fingerprint");
+            let mut part = Sums::restore(&restored).expect("the same types");
+            for event_time in [true, false] {
+                while let Some((time, slot, window)) = part.pop_due(event_time, 1000) {
+                    let of_key = part.slots[slot as usize].as_ref().expect("in use");
+                    assert_eq!(of_key.key, format!("{time}"));
+                    assert_eq!((of_key.windows[0].window, window.start), (window, time));
+                    assert_eq!(
+                        (of_key.windows[0].contents, of_key.windows[0].trigger),
+                        (Some(time), Some(7))
+                    );
+                    assert_eq!((of_key.timers, event_time), (0, time % 2 == 0));
+                    seen.push(time);
+                }
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<_>>());
     }
 }

@@ -46,6 +46,10 @@ type Results<T, S, A, G, E, F> = DataStream<
     >,
 >;
 
+type ReduceThen<F, V> = Folded<Reduced<F>, Processed<V>>;
+type AggregateThen<X, V> = Folded<Aggregated<X>, Processed<V>>;
+type ListThen<V> = Folded<Listed, Processed<V>>;
+
 impl<T: Data, S: KeySelector<T>> KeyedStream<T, S>
 where
     S::Key: Sync,
@@ -249,7 +253,7 @@ where
         self,
         function: F,
         window: V,
-    ) -> Results<T, S, A, G, E, Folded<Reduced<F>, Processed<ApplyOne<V, O>>>>
+    ) -> Results<T, S, A, G, E, ReduceThen<F, ApplyOne<V, O>>>
     where
         O: Data,
         F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
@@ -259,11 +263,7 @@ where
     }
 
     /// As [`WindowedStream::reduce`], with a function that is given the one record of each window.
-    pub fn reduce_process<F, V>(
-        self,
-        function: F,
-        window: V,
-    ) -> Results<T, S, A, G, E, Folded<Reduced<F>, Processed<V>>>
+    pub fn reduce_process<F, V>(self, function: F, window: V) -> Results<T, S, A, G, E, ReduceThen<F, V>>
     where
         F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
         V: ProcessWindowFunction<S::Key, A::Window, T>,
@@ -319,7 +319,7 @@ where
         self,
         function: X,
         window: V,
-    ) -> Results<T, S, A, G, E, Folded<Aggregated<X>, Processed<ApplyOne<V, O>>>>
+    ) -> Results<T, S, A, G, E, AggregateThen<X, ApplyOne<V, O>>>
     where
         O: Data,
         X: AggregateFunction<In = T>,
@@ -333,7 +333,7 @@ where
         self,
         function: X,
         window: V,
-    ) -> Results<T, S, A, G, E, Folded<Aggregated<X>, Processed<V>>>
+    ) -> Results<T, S, A, G, E, AggregateThen<X, V>>
     where
         X: AggregateFunction<In = T>,
         V: ProcessWindowFunction<S::Key, A::Window, X::Out>,
@@ -342,7 +342,7 @@ where
     }
 
     /// Keeps all records of each window, and gives them to the function.
-    pub fn process<V>(self, function: V) -> Results<T, S, A, G, E, Folded<Listed, Processed<V>>>
+    pub fn process<V>(self, function: V) -> Results<T, S, A, G, E, ListThen<V>>
     where
         V: ProcessWindowFunction<S::Key, A::Window, T>,
     {
@@ -363,7 +363,7 @@ where
     /// assert_eq!(pairs.take(), [(1, 3), (2, 4)]);
     /// # Ok::<(), streamkeeper_datastream::Error>(())
     /// ```
-    pub fn apply<V, O>(self, function: V) -> Results<T, S, A, G, E, Folded<Listed, Processed<Apply<V, O>>>>
+    pub fn apply<V, O>(self, function: V) -> Results<T, S, A, G, E, ListThen<Apply<V, O>>>
     where
         O: Data,
         V: FnMut(&S::Key, &A::Window, &[T], &mut Collector<O>) + Clone + Send + Sync + 'static,
