@@ -22,6 +22,9 @@ use crate::error::operator_error;
 use crate::key::{Key, KeySelector};
 use crate::state::fingerprint;
 
+/// The start of a window, and what it holds by key.
+type SavedPane<K, C> = (Timestamp, Vec<(K, C)>);
+
 /// See the module.
 pub(crate) struct AlignedWindows<K, W, C> {
     aligned: Aligned,
@@ -51,7 +54,7 @@ impl<K: Key + Sync, W: Window, C: Data> AlignedWindows<K, W, C> {
             positions: Vec::new(),
         };
         for (_, bytes) in context.restored.keyed(CONTENTS, &windows.shape())? {
-            let panes: Vec<(Timestamp, Vec<(K, C)>)> = decode(bytes)?;
+            let panes: Vec<SavedPane<K, C>> = decode(bytes)?;
             for (start, entries) in panes {
                 let at = windows.panes.locate(start, 1, aligned.slide);
                 let (pane, hasher) = (&mut windows.panes.panes[at], &windows.hasher);
@@ -192,9 +195,9 @@ impl<K: Key + Sync, W: Window, C: Data> AlignedWindows<K, W, C> {
     /// Captures all panes.
     pub(crate) fn snapshot(&self, max_parallelism: u16) -> SnapshotFn {
         let shape = self.shape();
-        let panes: Vec<(Timestamp, Vec<(K, Option<C>)>)> = self.panes.panes.iter().map(capture).collect();
+        let panes: Vec<SavedPane<K, Option<C>>> = self.panes.panes.iter().map(capture).collect();
         Box::new(move |writer| {
-            let mut groups: Vec<Vec<(Timestamp, Vec<(K, C)>)>> = Vec::new();
+            let mut groups: Vec<Vec<SavedPane<K, C>>> = Vec::new();
             groups.resize_with(usize::from(max_parallelism), Vec::new);
             for (start, entries) in panes {
                 for (key, contents) in entries {
@@ -217,6 +220,6 @@ impl<K: Key + Sync, W: Window, C: Data> AlignedWindows<K, W, C> {
     }
 }
 
-fn capture<K: Clone, C: Clone>(pane: &Pane<K, C>) -> (Timestamp, Vec<(K, Option<C>)>) {
+fn capture<K: Clone, C: Clone>(pane: &Pane<K, C>) -> SavedPane<K, Option<C>> {
     (pane.start, pane.entries.clone())
 }

@@ -48,6 +48,8 @@ type Results<T, S, A, G, E, F> = DataStream<
 
 type ReduceThen<F, V> = Folded<Reduced<F>, Processed<V>>;
 type AggregateThen<X, V> = Folded<Aggregated<X>, Processed<V>>;
+type ReduceWith<F, V, O> = ReduceThen<F, ApplyOne<V, O>>;
+type AggregateWith<X, V, O> = AggregateThen<X, ApplyOne<V, O>>;
 type ListThen<V> = Folded<Listed, Processed<V>>;
 
 impl<T: Data, S: KeySelector<T>> KeyedStream<T, S>
@@ -249,11 +251,7 @@ where
     /// assert_eq!(sums.take(), [(1, 4), (0, 6)]);
     /// # Ok::<(), streamkeeper_datastream::Error>(())
     /// ```
-    pub fn reduce_with<F, V, O>(
-        self,
-        function: F,
-        window: V,
-    ) -> Results<T, S, A, G, E, ReduceThen<F, ApplyOne<V, O>>>
+    pub fn reduce_with<F, V, O>(self, function: F, window: V) -> Results<T, S, A, G, E, ReduceWith<F, V, O>>
     where
         O: Data,
         F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
@@ -319,7 +317,7 @@ where
         self,
         function: X,
         window: V,
-    ) -> Results<T, S, A, G, E, AggregateThen<X, ApplyOne<V, O>>>
+    ) -> Results<T, S, A, G, E, AggregateWith<X, V, O>>
     where
         O: Data,
         X: AggregateFunction<In = T>,
