@@ -28,6 +28,7 @@ pub mod chain;
 mod collector;
 mod env;
 mod error;
+mod harness;
 mod key;
 mod keyed;
 mod partition;
@@ -38,12 +39,14 @@ mod source;
 mod stages;
 pub mod state;
 mod stream;
+mod watermark;
 
 pub use aggregate::AggregateFunction;
 pub use begin::{FromPorts, FromSource, FromTwo};
 pub use collector::Collector;
 pub use env::StreamExecutionEnvironment;
 pub use error::{Error, Result};
+pub use harness::{HarnessOutput, HarnessSnapshot, OperatorHarness};
 pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
 pub use keyed::{Keyed, KeyedStream};
 pub use process::{
@@ -52,6 +55,11 @@ pub use process::{
 pub use side::{OutputTag, Sides};
 pub use sink::Collected;
 pub use stream::{DataStream, DataStreamSink};
+pub use streamkeeper_dataflow::batch::{Either, Records};
+pub use watermark::{
+    AssignLogic, AssignTimestampsAndWatermarks, BoundedOutOfOrderness, NoWatermarks, RecordTimestamps,
+    TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+};
 
 /// A record: it can be copied, sent to another thread, and written to a checkpoint or another process. Derive `Clone`, and
 /// serde's `Serialize` and `Deserialize`.

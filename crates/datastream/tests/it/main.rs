@@ -1,3 +1,5 @@
 //! The typed API, end to end.
 
 mod basics;
+mod harness;
+mod watermarks;
