@@ -15,6 +15,9 @@ use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
 
 use crate::Data;
+use crate::watermark::{
+    AssignTimestampsAndWatermarks, TimestampAssigner, WatermarkGenerator, WatermarkStrategy,
+};
 
 /// Name and id of an operator.
 #[derive(Debug, Clone)]
@@ -84,6 +87,14 @@ pub trait Logic<I> {
         None
     }
 
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        Some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        None
+    }
+
     fn wants_input(&self) -> bool {
         true
     }
@@ -133,6 +144,8 @@ pub trait Running: 'static {
     fn end_step(&mut self) -> OperatorResult<()>;
     /// A watermark that a stage lets go, after the stages behind it have seen it.
     fn take_watermark(&mut self) -> OperatorResult<Option<Timestamp>>;
+    fn on_idle(&mut self, idle: bool) -> Option<bool>;
+    fn take_idle(&mut self) -> Option<bool>;
     fn wants_input(&self) -> bool;
     fn is_drained(&self) -> bool;
     fn snapshot(
@@ -199,6 +212,15 @@ impl<I: 'static, L: Logic<I> + 'static, N: Push<L::Out>> Running for Linked<L, N
             Some(watermark) => self.next.watermark(watermark).map(Some),
             None => Ok(later),
         }
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        self.next.on_idle(self.logic.on_idle(idle)?)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        let later = self.next.take_idle();
+        self.logic.take_idle().and_then(|idle| self.next.on_idle(idle)).or(later)
     }
 
     fn wants_input(&self) -> bool {
@@ -280,6 +302,14 @@ impl<O: 'static> Running for Emit<O> {
 
     fn take_watermark(&mut self) -> OperatorResult<Option<Timestamp>> {
         Ok(None)
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        Some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        None
     }
 
     fn wants_input(&self) -> bool {
@@ -422,6 +452,14 @@ where
         Ok(watermark)
     }
 
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        self.0.on_idle(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        self.0.take_idle()
+    }
+
     fn next_processing_time(&self) -> Option<Timestamp> {
         self.0.next_processing_time()
     }
@@ -487,12 +525,25 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
     type Out: Data;
     /// The chain, started, with `N` behind it.
     type Running<N: Push<Self::Out>>: Push<Item<Self::Begin>, Last = N::Last>;
+    /// The task with event times and watermarks by a strategy: the source's own where it is but a source, one more stage
+    /// elsewhere.
+    type Watermarked<G: WatermarkGenerator<Self::Out>, A: TimestampAssigner<Self::Out>>: Pipeline<
+        Out = Self::Out,
+    >;
+    /// It is but a source.
+    const IS_SOURCE: bool = false;
 
     /// Where its records come from.
     fn begin(&self) -> &Self::Begin;
 
     /// Starts the chain in one subtask.
     fn start<N: Push<Self::Out>>(&self, next: N) -> Self::Running<N>;
+
+    /// Adds event times and watermarks.
+    fn watermarked<G, A>(self, strategy: WatermarkStrategy<Self::Out, G, A>) -> Self::Watermarked<G, A>
+    where
+        G: WatermarkGenerator<Self::Out>,
+        A: TimestampAssigner<Self::Out>;
 
     /// Calls `visit` with each operator's name and id, in order.
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta));
@@ -506,10 +557,20 @@ pub struct Then<P, S> {
     pub(crate) meta: OperatorMeta,
 }
 
+impl<P, T: Data, G, A> Then<P, AssignTimestampsAndWatermarks<T, G, A>> {
+    /// A pipeline, and an operator that gives event times and watermarks.
+    pub(crate) fn watermarks(pipeline: P, strategy: WatermarkStrategy<T, G, A>) -> Self {
+        let meta = OperatorMeta::new("Timestamps/Watermarks");
+        Self { pipeline, stage: AssignTimestampsAndWatermarks(strategy), meta }
+    }
+}
+
 impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     type Begin = P::Begin;
     type Out = S::Out;
     type Running<N: Push<S::Out>> = P::Running<Linked<S::Logic, N, P::Out>>;
+    type Watermarked<G: WatermarkGenerator<S::Out>, A: TimestampAssigner<S::Out>> =
+        Then<Self, AssignTimestampsAndWatermarks<S::Out, G, A>>;
 
     fn begin(&self) -> &P::Begin {
         self.pipeline.begin()
@@ -518,6 +579,14 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     fn start<N: Push<S::Out>>(&self, next: N) -> Self::Running<N> {
         let logic = self.stage.logic();
         self.pipeline.start(Linked { meta: self.meta.clone(), logic, next, input: PhantomData })
+    }
+
+    fn watermarked<G, A>(self, strategy: WatermarkStrategy<S::Out, G, A>) -> Self::Watermarked<G, A>
+    where
+        G: WatermarkGenerator<S::Out>,
+        A: TimestampAssigner<S::Out>,
+    {
+        Then::watermarks(self, strategy)
     }
 
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta)) {

@@ -29,6 +29,7 @@ pub mod chain;
 mod collector;
 mod env;
 mod error;
+mod harness;
 mod key;
 mod keyed;
 mod partition;
@@ -39,6 +40,7 @@ mod source;
 mod stages;
 pub mod state;
 mod stream;
+mod watermark;
 pub mod window;
 
 pub use aggregate::AggregateFunction;
@@ -46,6 +48,7 @@ pub use begin::{FromPorts, FromSource, FromTwo};
 pub use collector::Collector;
 pub use env::StreamExecutionEnvironment;
 pub use error::{Error, Result};
+pub use harness::{HarnessOutput, HarnessSnapshot, OperatorHarness};
 pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
 pub use keyed::{Keyed, KeyedStream};
 pub use process::{
@@ -54,6 +57,11 @@ pub use process::{
 pub use side::{OutputTag, Sides};
 pub use sink::Collected;
 pub use stream::{DataStream, DataStreamSink};
+pub use streamkeeper_dataflow::batch::{Either, Records};
+pub use watermark::{
+    AssignLogic, AssignTimestampsAndWatermarks, BoundedOutOfOrderness, NoWatermarks, RecordTimestamps,
+    TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+};
 
 /// A record: it can be copied, sent to another thread, and written to a checkpoint or another process. Derive `Clone`, and
 /// serde's `Serialize` and `Deserialize`.
