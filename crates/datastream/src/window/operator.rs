@@ -271,13 +271,13 @@ where
         next: &mut N,
     ) -> OperatorResult<Timestamp> {
         let Some(Running { fold, around, windows, .. }) = &mut self.running else { return Ok(watermark) };
-        // After a restore, sources may begin a little before the watermark that this operator has seen.
         let before = around.runtime.watermark;
-        around.runtime.watermark = before.max(watermark);
-        match windows {
-            Kind::Aligned(windows) => windows.watermark(before, fold, around, next)?,
-            Kind::General(windows, _) => {
-                windows.advance(true, around.runtime.watermark, fold, around, next)?;
+        // After a restore, the first watermarks may be older than the one that this operator has seen.
+        if watermark > before {
+            around.runtime.watermark = watermark;
+            match windows {
+                Kind::Aligned(windows) => windows.watermark(before, fold, around, next)?,
+                Kind::General(windows, _) => windows.advance(true, watermark, fold, around, next)?,
             }
         }
         Ok(watermark)

@@ -256,12 +256,12 @@ fn windows_of_processing_time() {
     assert_eq!(at_time(&mut harness, 14), [(1, 3, 0, 10), (1, 2, 5, 15)]);
 
     let mut harness = sums(ProcessingTimeSessionWindows::with_gap(ms(10)), 0);
-    for (now_ms, n) in [(0, 1), (8, 2), (17, 4)] {
+    for (now_ms, n) in [(0, 1), (8, 2), (16, 4)] {
         harness.set_processing_time(now_ms).expect("advances");
         push(&mut harness, &[(1, n, 0)]);
     }
-    assert_eq!(at_time(&mut harness, 25), []);
-    assert_eq!(at_time(&mut harness, 26), [(1, 7, 0, 27)]);
+    assert_eq!(at_time(&mut harness, 24), []);
+    assert_eq!(at_time(&mut harness, 25), [(1, 7, 0, 26)]);
     assert_eq!(at_time(&mut harness, 100), []);
 }
 

@@ -9,7 +9,7 @@ use streamkeeper_datastream::window::{
     WindowAssigner, WindowContext,
 };
 use streamkeeper_datastream::{
-    AggregateFunction, Collector, OperatorHarness, OutputTag, Records, Result, StreamExecutionEnvironment,
+    AggregateFunction, Collector, Error, OperatorHarness, OutputTag, Records, Result, StreamExecutionEnvironment,
 };
 
 use crate::windows::{Row, Sums, at, at_time, ms, push, take};
@@ -232,13 +232,13 @@ fn triggers_and_evictors_of_ones_own() {
 
 #[test]
 fn a_trigger_that_cannot_merge_is_refused_for_sessions() {
-    let harness: Result<OperatorHarness<Records<i64>, i64>, _> = OperatorHarness::new(|numbers| {
+    let harness: std::result::Result<OperatorHarness<Records<i64>, i64>, Error> = OperatorHarness::new(|numbers| {
         let sessions = numbers.key_by(|_| 0).window(EventTimeSessionWindows::with_gap(ms(1)));
         sessions.trigger(Signs).reduce(|a, b| a + b)
     });
     let error = harness.err().expect("refused").to_string();
     assert!(error.contains("cannot be used with a trigger that does not support merging"), "{error}");
-    let harness: Result<OperatorHarness<Records<i64>, i64>, _> = OperatorHarness::new(|numbers| {
+    let harness: std::result::Result<OperatorHarness<Records<i64>, i64>, Error> = OperatorHarness::new(|numbers| {
         let sessions = numbers.key_by(|_| 0).window(EventTimeSessionWindows::with_gap(ms(1)));
         sessions.trigger(NeverTrigger).reduce(|a, b| a + b)
     });
