@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use streamkeeper_datastream::window::{
     ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger,
     EventTimeSessionWindows, EventTimeTrigger, ProcessingTimeSessionWindows, PurgingTrigger,
-    SlidingEventTimeWindows, SlidingProcessingTimeWindows, TimeWindow, Trigger, TriggerContext, TriggerResult,
-    TumblingEventTimeWindows, WindowAssigner,
+    SlidingEventTimeWindows, SlidingProcessingTimeWindows, TimeWindow, Trigger, TriggerContext,
+    TriggerResult, TumblingEventTimeWindows, WindowAssigner,
 };
 use streamkeeper_datastream::{HarnessSnapshot, OperatorHarness, OutputTag, Result};
 
@@ -66,8 +66,12 @@ fn run(first: &Sums, late: &OutputTag<Row>, steps: &[Step], restores: bool) -> V
     for step in steps {
         match *step {
             Step::Push(row, timestamp) => {
-                let mut takers = subtasks.iter_mut().filter(|subtask| subtask.takes(&row).expect("has a key"));
-                takers.next().expect("some subtask takes it").push(row, timestamp).expect("takes it");
+                let mut takers =
+                    subtasks.iter_mut().filter(|subtask| subtask.takes(&row).expect("has a key"));
+                let taker = takers.next().expect("some subtask takes it");
+                taker.push(row, timestamp).expect("takes it");
+                // A timer may be due at once.
+                taker.set_processing_time(now_ms).expect("advances");
             }
             Step::Watermark(time) => {
                 watermark = time;
@@ -193,7 +197,9 @@ impl Trigger<Row, TimeWindow> for Disguised {
 #[test]
 fn both_operators_give_the_same_results() {
     let late = &OutputTag::new("late");
-    for (size, slide, lateness) in [(20, 20, 0), (20, 20, 15), (30, 10, 0), (30, 10, 15), (25, 10, 15), (5, 10, 3)] {
+    for (size, slide, lateness) in
+        [(20, 20, 0), (20, 20, 15), (30, 10, 0), (30, 10, 15), (25, 10, 15), (5, 10, 3)]
+    {
         let assigner = || SlidingEventTimeWindows::of(ms(size), ms(slide));
         let aligned: Sums = sums!(late, assigner(), .allowed_lateness(ms(lateness)));
         let general: Sums = sums!(late, assigner(), .trigger(Disguised), .allowed_lateness(ms(lateness)));
@@ -250,7 +256,8 @@ fn windows_hold_what_the_model_says() {
             let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
             for (timestamp, n) in rows {
                 let (size, slide) = (size as i64, slide as i64);
-                for start in (timestamp - size + 1..=*timestamp).filter(|start| start.rem_euclid(slide) == 0) {
+                for start in (timestamp - size + 1..=*timestamp).filter(|start| start.rem_euclid(slide) == 0)
+                {
                     *sums.entry(start).or_default() += n;
                 }
             }

@@ -3,13 +3,14 @@
 
 use streamkeeper_datastream::window::{
     ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger, DeltaEvictor,
-    DeltaTrigger, EventTimeSessionWindows, EventTimeTrigger, Evictor, GlobalWindow, GlobalWindows, NeverTrigger,
-    ProcessWindowFunction, PurgingTrigger, TimeEvictor, TimeWindow, TimestampedValue, Trigger,
+    DeltaTrigger, EventTimeSessionWindows, EventTimeTrigger, Evictor, GlobalWindow, GlobalWindows,
+    NeverTrigger, ProcessWindowFunction, PurgingTrigger, TimeEvictor, TimeWindow, TimestampedValue, Trigger,
     TriggerContext, TriggerResult, TumblingEventTimeWindows, TumblingProcessingTimeWindows, Window,
     WindowAssigner, WindowContext,
 };
 use streamkeeper_datastream::{
-    AggregateFunction, Collector, Error, OperatorHarness, OutputTag, Records, Result, StreamExecutionEnvironment,
+    AggregateFunction, Collector, Error, OperatorHarness, OutputTag, Records, Result,
+    StreamExecutionEnvironment,
 };
 
 use crate::windows::{Row, Sums, at, at_time, ms, push, take};
@@ -44,8 +45,7 @@ fn count_triggers_of_time_windows_fire_by_window_and_only_by_count() {
 
 #[test]
 fn a_purging_trigger_forgets_what_it_has_emitted() {
-    let mut harness =
-        sums(TumblingEventTimeWindows::of(ms(10)), PurgingTrigger::of(CountTrigger::of(2)));
+    let mut harness = sums(TumblingEventTimeWindows::of(ms(10)), PurgingTrigger::of(CountTrigger::of(2)));
     push(&mut harness, &[(1, 1, 0), (1, 2, 1), (1, 4, 2)]);
     assert_eq!(take(&mut harness), [(1, 3, 0, 10)]);
     push(&mut harness, &[(1, 8, 3)]);
@@ -232,16 +232,18 @@ fn triggers_and_evictors_of_ones_own() {
 
 #[test]
 fn a_trigger_that_cannot_merge_is_refused_for_sessions() {
-    let harness: std::result::Result<OperatorHarness<Records<i64>, i64>, Error> = OperatorHarness::new(|numbers| {
-        let sessions = numbers.key_by(|_| 0).window(EventTimeSessionWindows::with_gap(ms(1)));
-        sessions.trigger(Signs).reduce(|a, b| a + b)
-    });
+    let harness: std::result::Result<OperatorHarness<Records<i64>, i64>, Error> =
+        OperatorHarness::new(|numbers| {
+            let sessions = numbers.key_by(|_| 0).window(EventTimeSessionWindows::with_gap(ms(1)));
+            sessions.trigger(Signs).reduce(|a, b| a + b)
+        });
     let error = harness.err().expect("refused").to_string();
     assert!(error.contains("cannot be used with a trigger that does not support merging"), "{error}");
-    let harness: std::result::Result<OperatorHarness<Records<i64>, i64>, Error> = OperatorHarness::new(|numbers| {
-        let sessions = numbers.key_by(|_| 0).window(EventTimeSessionWindows::with_gap(ms(1)));
-        sessions.trigger(NeverTrigger).reduce(|a, b| a + b)
-    });
+    let harness: std::result::Result<OperatorHarness<Records<i64>, i64>, Error> =
+        OperatorHarness::new(|numbers| {
+            let sessions = numbers.key_by(|_| 0).window(EventTimeSessionWindows::with_gap(ms(1)));
+            sessions.trigger(NeverTrigger).reduce(|a, b| a + b)
+        });
     harness.expect("can merge");
 }
 
@@ -298,10 +300,9 @@ fn aggregates_and_functions_of_windows() {
     let records = [((1, 4), 3), ((2, 5), 4), ((1, 7), 8)];
     let tumbling = || TumblingEventTimeWindows::of(ms(10));
 
-    let mut harness = OperatorHarness::new(|rows| {
-        rows.key_by(|(key, _): &Row| *key).window(tumbling()).aggregate(Mean)
-    })
-    .expect("opens");
+    let mut harness =
+        OperatorHarness::new(|rows| rows.key_by(|(key, _): &Row| *key).window(tumbling()).aggregate(Mean))
+            .expect("opens");
     harness.push_all(records).expect("takes them");
     harness.watermark(100).expect("advances");
     assert_eq!(harness.take_records(), [(5.5, 9), (5.0, 9)]);
@@ -365,11 +366,11 @@ fn windows_of_all_records() {
     let env = StreamExecutionEnvironment::new();
     env.set_parallelism(3);
     let numbers = env.from_collection(1..=100i64).rebalance().map(|n| n);
-    let sums = numbers.window_all(GlobalWindows).trigger(CountTrigger::of(100)).reduce(|a, b| a + b).collect();
+    let sums =
+        numbers.window_all(GlobalWindows).trigger(CountTrigger::of(100)).reduce(|a, b| a + b).collect();
     env.execute("all").expect("runs");
     assert_eq!(sums.take(), [5050]);
 }
-
 
 #[test]
 fn joins_pair_what_has_the_same_key_and_window() {
