@@ -68,6 +68,12 @@ pub struct TwoStreams<A: Data, B: Data, H> {
     how: PhantomData<H>,
 }
 
+/// Two streams that are to be joined.
+pub type JoinedStreams<A, B> = TwoStreams<A, B, Join>;
+
+/// Two streams that are to be grouped.
+pub type CoGroupedStreams<A, B> = TwoStreams<A, B, CoGroup>;
+
 /// Two streams, and the key of the first.
 pub struct Where<A: Data, B: Data, F, H> {
     streams: TwoStreams<A, B, H>,
@@ -100,7 +106,7 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
     /// assert_eq!(joined.take(), [("apple".to_owned(), 3, "red".to_owned())]);
     /// # Ok::<(), streamkeeper_datastream::Error>(())
     /// ```
-    pub fn join<B: Data, Q: Pipeline<Out = B>>(self, other: DataStream<B, Q>) -> TwoStreams<T, B, Join> {
+    pub fn join<B: Data, Q: Pipeline<Out = B>>(self, other: DataStream<B, Q>) -> JoinedStreams<T, B> {
         TwoStreams { first: self.shared(), second: other.shared(), how: PhantomData }
     }
 
@@ -126,10 +132,7 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
     /// assert_eq!(balances.take(), [0]);
     /// # Ok::<(), streamkeeper_datastream::Error>(())
     /// ```
-    pub fn co_group<B: Data, Q: Pipeline<Out = B>>(
-        self,
-        other: DataStream<B, Q>,
-    ) -> TwoStreams<T, B, CoGroup> {
+    pub fn co_group<B: Data, Q: Pipeline<Out = B>>(self, other: DataStream<B, Q>) -> CoGroupedStreams<T, B> {
         TwoStreams { first: self.shared(), second: other.shared(), how: PhantomData }
     }
 }
@@ -165,30 +168,24 @@ where
     pub fn window<W>(
         self,
         assigner: W,
-    ) -> TwoWindowed<A, B, UnionKey<F, G>, W, W::DefaultTrigger, NoEvictor, H>
+    ) -> WithWindow<A, B, UnionKey<F, G>, W, W::DefaultTrigger, NoEvictor, H>
     where
         W: WindowAssigner<Tagged<A, B>>,
     {
         let TwoStreams { first, second, .. } = self.streams;
         let both = first.map(Tagged::First).union(second.map(Tagged::Second));
         let windowed = both.key_by_selector(self.keys).window(assigner);
-        TwoWindowed { windowed, how: PhantomData }
+        WithWindow { windowed, how: PhantomData }
     }
 }
 
 /// The windows of two streams. See [`WindowedStream`] for the settings.
-pub struct TwoWindowed<A: Data, B: Data, S: KeySelector<Tagged<A, B>>, W, G, E, H> {
+pub struct WithWindow<A: Data, B: Data, S: KeySelector<Tagged<A, B>>, W, G, E, H> {
     windowed: WindowedStream<Tagged<A, B>, S, W, G, E>,
     how: PhantomData<H>,
 }
 
-/// The windows of two streams that are joined.
-pub type JoinedStreams<A, B, S, W, G, E = NoEvictor> = TwoWindowed<A, B, S, W, G, E, Join>;
-
-/// The windows of two streams that are grouped.
-pub type CoGroupedStreams<A, B, S, W, G, E = NoEvictor> = TwoWindowed<A, B, S, W, G, E, CoGroup>;
-
-impl<A, B, S, W, G, E, H> TwoWindowed<A, B, S, W, G, E, H>
+impl<A, B, S, W, G, E, H> WithWindow<A, B, S, W, G, E, H>
 where
     A: Data,
     B: Data,
@@ -197,19 +194,19 @@ where
     W: WindowAssigner<Tagged<A, B>>,
 {
     /// As [`WindowedStream::trigger`].
-    pub fn trigger<X>(self, trigger: X) -> TwoWindowed<A, B, S, W, X, E, H>
+    pub fn trigger<X>(self, trigger: X) -> WithWindow<A, B, S, W, X, E, H>
     where
         X: Trigger<Tagged<A, B>, W::Window>,
     {
-        TwoWindowed { windowed: self.windowed.trigger(trigger), how: PhantomData }
+        WithWindow { windowed: self.windowed.trigger(trigger), how: PhantomData }
     }
 
     /// As [`WindowedStream::evictor`].
-    pub fn evictor<X>(self, evictor: X) -> TwoWindowed<A, B, S, W, G, Evict<X>, H>
+    pub fn evictor<X>(self, evictor: X) -> WithWindow<A, B, S, W, G, Evict<X>, H>
     where
         X: Evictor<Tagged<A, B>, W::Window>,
     {
-        TwoWindowed { windowed: self.windowed.evictor(evictor), how: PhantomData }
+        WithWindow { windowed: self.windowed.evictor(evictor), how: PhantomData }
     }
 
     /// As [`WindowedStream::allowed_lateness`].
@@ -241,7 +238,7 @@ type TwoResults<A, B, S, W, G, E, F, O> = DataStream<
     >,
 >;
 
-impl<A, B, S, W, G, E> TwoWindowed<A, B, S, W, G, E, Join>
+impl<A, B, S, W, G, E> WithWindow<A, B, S, W, G, E, Join>
 where
     A: Data,
     B: Data,
@@ -259,9 +256,18 @@ where
     {
         self.windowed.fold("Window Join", Both { function: Pairs(function), out: PhantomData })
     }
+
+    /// As [`WithWindow::apply`], for a function that makes any number of records of a pair: Flink's `FlatJoinFunction`.
+    pub fn apply_with<O, F>(self, function: F) -> TwoResults<A, B, S, W, G, E, PairsWith<F>, O>
+    where
+        O: Data,
+        F: FnMut(&A, &B, &mut Collector<O>) + Clone + Send + Sync + 'static,
+    {
+        self.windowed.fold("Window Join", Both { function: PairsWith(function), out: PhantomData })
+    }
 }
 
-impl<A, B, S, W, G, E> TwoWindowed<A, B, S, W, G, E, CoGroup>
+impl<A, B, S, W, G, E> WithWindow<A, B, S, W, G, E, CoGroup>
 where
     A: Data,
     B: Data,
@@ -295,6 +301,21 @@ impl<A, B, O, F: FnMut(&A, &B) -> O + Clone + Send + Sync + 'static> BothFn<A, B
     fn call(&mut self, first: &[A], second: &[B], out: &mut Collector<O>) {
         for a in first {
             second.iter().for_each(|b| out.collect((self.0)(a, b)));
+        }
+    }
+}
+
+/// A function of each pair that emits what it wants.
+#[derive(Debug, Clone, Copy)]
+pub struct PairsWith<F>(F);
+
+impl<A, B, O, F> BothFn<A, B, O> for PairsWith<F>
+where
+    F: FnMut(&A, &B, &mut Collector<O>) + Clone + Send + Sync + 'static,
+{
+    fn call(&mut self, first: &[A], second: &[B], out: &mut Collector<O>) {
+        for a in first {
+            second.iter().for_each(|b| (self.0)(a, b, out));
         }
     }
 }

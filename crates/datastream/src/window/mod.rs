@@ -59,8 +59,8 @@ pub use fold::{
 };
 pub use function::{Apply, ApplyOne, PassThrough, ProcessWindowFunction, WindowContext};
 pub use join::{
-    Both, BothFn, CoGroup, CoGroupedStreams, EqualTo, Groups, Join, JoinedStreams, Pairs, Tagged, TwoStreams,
-    TwoWindowed, UnionKey, Where,
+    Both, BothFn, CoGroup, CoGroupedStreams, EqualTo, Groups, Join, JoinedStreams, Pairs, PairsWith, Tagged,
+    TwoStreams, UnionKey, Where, WithWindow,
 };
 pub use operator::{WindowLogic, Windows};
 pub use session::{

@@ -60,17 +60,24 @@ where
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use streamkeeper_datastream::{StreamExecutionEnvironment, window::{GlobalWindows, CountTrigger}};
+    /// # use streamkeeper_datastream::{StreamExecutionEnvironment, WatermarkStrategy, window::TumblingEventTimeWindows};
     /// let env = StreamExecutionEnvironment::new();
-    /// // The running maximum, whenever two more records have come.
-    /// let maxima = env.from_collection([3, 1, 4, 1, 5, 9])
-    ///     .key_by(|_| 0)
-    ///     .window(GlobalWindows)
-    ///     .trigger(CountTrigger::of(2))
-    ///     .reduce(i32::max)
+    /// let landings = [("EWR", 10), ("JFK", 40), ("EWR", 50), ("EWR", 70)].map(|(to, minute)| (to.to_owned(), minute));
+    /// let per_hour = env.from_collection(landings)
+    ///     .assign_timestamps_and_watermarks(
+    ///         WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|(_, minute): &(String, i64), _| minute * 60_000),
+    ///     )
+    ///     .map(|(to, _)| (to, 1))
+    ///     .key_by_ref(|(to, _)| to.as_str())
+    ///     .window(TumblingEventTimeWindows::of(Duration::from_secs(3600)))
+    ///     .reduce_with(|(to, a), (_, b)| (to, a + b), |to, window, (_, count), out| {
+    ///         out.collect(format!("{count} to {to} from minute {}", window.start / 60_000));
+    ///     })
     ///     .collect();
-    /// env.execute("maxima")?;
-    /// assert_eq!(maxima.take(), [3, 4, 9]);
+    /// env.execute("landings")?;
+    /// let mut per_hour = per_hour.take();
+    /// per_hour.sort();
+    /// assert_eq!(per_hour, ["1 to EWR from minute 60", "1 to JFK from minute 0", "2 to EWR from minute 0"]);
     /// # Ok::<(), streamkeeper_datastream::Error>(())
     /// ```
     pub fn window<A: WindowAssigner<T>>(self, assigner: A) -> WindowedStream<T, S, A, A::DefaultTrigger> {
