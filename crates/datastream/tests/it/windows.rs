@@ -286,7 +286,7 @@ fn what_makes_no_sense_is_refused() {
                 |key, window: &TimeWindow, (_, sum), out| out.collect((*key, *sum, window.start, window.end)),
             )
         });
-        harness.err().expect("refused").to_string()
+        harness.expect_err("refused").to_string()
     };
     for assigner in [
         SlidingEventTimeWindows::of(ms(0), ms(5)),

@@ -237,7 +237,7 @@ fn a_trigger_that_cannot_merge_is_refused_for_sessions() {
             let sessions = numbers.key_by(|_| 0).window(EventTimeSessionWindows::with_gap(ms(1)));
             sessions.trigger(Signs).reduce(|a, b| a + b)
         });
-    let error = harness.err().expect("refused").to_string();
+    let error = harness.expect_err("refused").to_string();
     assert!(error.contains("cannot be used with a trigger that does not support merging"), "{error}");
     let harness: std::result::Result<OperatorHarness<Records<i64>, i64>, Error> =
         OperatorHarness::new(|numbers| {
