@@ -223,3 +223,44 @@ impl<K: Key + Sync, W: Window, C: Data> AlignedWindows<K, W, C> {
 fn capture<K: Clone, C: Clone>(pane: &Pane<K, C>) -> SavedPane<K, Option<C>> {
     (pane.start, pane.entries.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use streamkeeper_dataflow::state::{RestoredState, StateWriter};
+
+    use super::*;
+
+    type Sums = AlignedWindows<String, TimeWindow, i64>;
+
+    #[test]
+    fn panes_come_back_but_not_for_other_windows() {
+        let context = OperatorContext::detached("op", 0, 1);
+        let aligned = |size| (Aligned { size, slide: 10, offset: 0 }, (|window| window) as fn(_) -> _);
+        let mut windows = Sums::restore(aligned(10), 0, &context).expect("nothing to read");
+        for (start, key, sum) in [(10, "a", 1), (-10, "b", 2), (10, "b", 3)] {
+            let at = windows.panes.locate(start, 1, 10);
+            let pane = &mut windows.panes.panes[at];
+            let position = pane.position(&windows.hasher, windows.hasher.hash_one(key), key);
+            pane.entries[position as usize].1 = Some(sum);
+        }
+        let mut writer = StateWriter::new("op");
+        windows.snapshot(128)(&mut writer).expect("plain values");
+        let restored = RestoredState::share(&writer.into_segments(), 0, 1, 0..128).expect("one fingerprint");
+        let context = OperatorContext { restored, ..context };
+        let restored = Sums::restore(aligned(10), 0, &context).expect("the same windows");
+        let contents = |windows: &Sums| {
+            let panes = windows
+                .panes
+                .panes
+                .iter()
+                .flat_map(|pane| pane.entries.iter().map(|(key, sum)| (pane.start, key.clone(), *sum)));
+            let mut contents: Vec<_> = panes.collect();
+            contents.sort();
+            contents
+        };
+        assert_eq!(contents(&restored).len(), 3);
+        assert_eq!(contents(&restored), contents(&windows));
+        let error = Sums::restore(aligned(20), 0, &context).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("windows of 20 ms every 10 ms at 0 ms")));
+    }
+}

@@ -189,10 +189,8 @@ where
         self.existing.extend(of_key.windows.iter().map(|live| live.window.clone()));
         let merge = |a: &A::Window, b: &A::Window| self.assigner.merge(a, b);
         let result = add_window(&self.existing, window, merge, &mut self.merged);
-        if let [one] = self.merged[..]
-            && of_key.windows[one].window == result
-        {
-            return Ok(one);
+        if let [one] = self.merged[..] {
+            return self.grow(slot, one, result, around).map(|()| one);
         }
         self.merged.sort_unstable();
         let mut others: Vec<Live<A::Window, C, G::State>> =
@@ -213,6 +211,25 @@ where
             self.clear(slot, other, event_time, around)?;
         }
         Ok(at)
+    }
+
+    /// Makes a window of a key a larger one.
+    fn grow<O: Data>(
+        &mut self,
+        slot: u32,
+        at: usize,
+        larger: A::Window,
+        around: &mut Around<T, O>,
+    ) -> OperatorResult<()> {
+        let Some((_, live, of_key, timers)) = parts(&mut self.store, slot, at) else { return Ok(()) };
+        if live.window == larger {
+            return Ok(());
+        }
+        let before = Live::new(std::mem::replace(&mut live.window, larger));
+        let states = live.trigger.take().into_iter().collect();
+        let mut context = context!(around, timers, of_key, slot, &live.window, &mut live.trigger);
+        self.trigger.on_merge(&live.window, states, &mut context).map_err(operator_error)?;
+        self.clear(slot, before, self.assigner.is_event_time(), around)
     }
 
     /// Forgets a window of a key.
