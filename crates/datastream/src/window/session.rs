@@ -117,6 +117,24 @@ sessions! {
 }
 
 /// One window per key, that never ends: useful with a trigger of its own, since by default nothing is ever emitted.
+///
+/// With [`EventTimeTrigger`] it is emitted at the end of a bounded input.
+///
+/// ```
+/// use streamkeeper_datastream::StreamExecutionEnvironment;
+/// use streamkeeper_datastream::window::{EventTimeTrigger, GlobalWindows};
+///
+/// let env = StreamExecutionEnvironment::new();
+/// let sum = env.from_collection(1..=100)
+///     .key_by(|_| 0)
+///     .window(GlobalWindows)
+///     .trigger(EventTimeTrigger)
+///     .reduce(|a, b| a + b)
+///     .collect();
+/// env.execute("sum")?;
+/// assert_eq!(sum.take(), [5050]);
+/// # Ok::<(), streamkeeper_datastream::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GlobalWindows;
 
