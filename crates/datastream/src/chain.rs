@@ -84,6 +84,14 @@ pub trait Logic<I> {
         None
     }
 
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        Some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        None
+    }
+
     fn wants_input(&self) -> bool {
         true
     }
@@ -133,6 +141,8 @@ pub trait Running: 'static {
     fn end_step(&mut self) -> OperatorResult<()>;
     /// A watermark that a stage lets go, after the stages behind it have seen it.
     fn take_watermark(&mut self) -> OperatorResult<Option<Timestamp>>;
+    fn on_idle(&mut self, idle: bool) -> Option<bool>;
+    fn take_idle(&mut self) -> Option<bool>;
     fn wants_input(&self) -> bool;
     fn is_drained(&self) -> bool;
     fn snapshot(
@@ -199,6 +209,15 @@ impl<I: 'static, L: Logic<I> + 'static, N: Push<L::Out>> Running for Linked<L, N
             Some(watermark) => self.next.watermark(watermark).map(Some),
             None => Ok(later),
         }
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        self.next.on_idle(self.logic.on_idle(idle)?)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        let later = self.next.take_idle();
+        self.logic.take_idle().and_then(|idle| self.next.on_idle(idle)).or(later)
     }
 
     fn wants_input(&self) -> bool {
@@ -280,6 +299,14 @@ impl<O: 'static> Running for Emit<O> {
 
     fn take_watermark(&mut self) -> OperatorResult<Option<Timestamp>> {
         Ok(None)
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        Some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        None
     }
 
     fn wants_input(&self) -> bool {
@@ -420,6 +447,14 @@ where
             self.emit(out)?;
         }
         Ok(watermark)
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        self.0.on_idle(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        self.0.take_idle()
     }
 
     fn next_processing_time(&self) -> Option<Timestamp> {
