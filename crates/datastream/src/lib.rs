@@ -25,7 +25,9 @@
 mod aggregate;
 mod begin;
 pub mod chain;
+mod co_process;
 mod collector;
+mod connect;
 mod env;
 mod error;
 mod key;
@@ -41,7 +43,9 @@ mod stream;
 
 pub use aggregate::AggregateFunction;
 pub use begin::{FromPorts, FromSource, FromTwo};
+pub use co_process::{CoProcessFunction, KeyedCoProcessFunction};
 pub use collector::Collector;
+pub use connect::{Connect, ConnectedStreams, KeyedConnectedStreams, KeyedTwo, Two};
 pub use env::StreamExecutionEnvironment;
 pub use error::{Error, Result};
 pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
