@@ -21,9 +21,11 @@
 //!
 //! - [`env`](StreamExecutionEnvironment): sources and execution; [`stream`](DataStream): transformations and sinks; [`KeyedStream`]: what needs a key
 //! - [`process`]: functions with timers, side outputs and state; [`state`]: what they keep
+//! - [`ConnectedStreams`]: two streams for one operator; [`broadcast`]: rules that change while a job runs
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
 mod begin;
+pub mod broadcast;
 pub mod chain;
 mod co_process;
 mod collector;
@@ -43,6 +45,10 @@ mod stream;
 
 pub use aggregate::AggregateFunction;
 pub use begin::{FromPorts, FromSource, FromTwo};
+pub use broadcast::{
+    BroadcastConnectedStream, BroadcastDescriptor, BroadcastProcessFunction, BroadcastState, BroadcastStream,
+    KeyedBroadcastConnectedStream, KeyedBroadcastContext, KeyedBroadcastProcessFunction, MapStateDescriptor,
+};
 pub use co_process::{CoProcessFunction, KeyedCoProcessFunction};
 pub use collector::Collector;
 pub use connect::{Connect, ConnectedStreams, KeyedConnectedStreams, KeyedTwo, Two};

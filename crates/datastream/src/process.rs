@@ -392,17 +392,17 @@ pub struct KeyedProcess<F, S> {
 
 /// A [`KeyedProcessFunction`] at work.
 pub struct KeyedProcessLogic<I, F: KeyedProcessFunction<S::Key, I>, S: CurrentKey<I>> {
-    function: F,
+    pub(crate) function: F,
     selector: S,
-    running: Option<RunningKeyed<S::Key, F::State>>,
-    runtime: Runtime,
-    out: Collector<F::Out>,
+    pub(crate) running: Option<RunningKeyed<S::Key, F::State>>,
+    pub(crate) runtime: Runtime,
+    pub(crate) out: Collector<F::Out>,
 }
 
-struct RunningKeyed<K, State> {
-    backend: StateBackend<K>,
+pub(crate) struct RunningKeyed<K, State> {
+    pub(crate) backend: StateBackend<K>,
     timers: BothTimers<K>,
-    state: State,
+    pub(crate) state: State,
 }
 
 impl<I: 'static, S, F> Stage<I> for KeyedProcess<F, S>
