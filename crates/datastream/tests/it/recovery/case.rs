@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
-use streamkeeper_datastream::{DataStream, StreamExecutionEnvironment};
+use streamkeeper_datastream::{DataStream, FromSource, StreamExecutionEnvironment};
 
 use super::ledger::{Ledger, LedgerSink, Row};
 use super::numbers::{KEYS, Number, Numbers};
@@ -19,12 +19,24 @@ const SEEDS: std::ops::Range<u64> = 0..2;
 /// A job that stands still for so long hangs.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The source's stream before anything was made of it.
+pub(super) type Source = DataStream<Number, FromSource<Number>>;
+
+#[derive(Clone, Copy)]
+enum Job {
+    /// Behind the map that fails.
+    Behind(fn(DataStream<Number>) -> DataStream<Row>),
+    /// In the source's task; there is no map before it.
+    AtSource(fn(Source) -> DataStream<Row>),
+}
+
 /// A job, and what must come out of it.
 pub(super) struct Case {
-    job: fn(DataStream<Number>) -> DataStream<Row>,
+    job: Job,
     expected: fn(&[Number]) -> Vec<Row>,
     ordered: bool,
     emits_at_end: bool,
+    neighbour: bool,
 }
 
 impl Case {
@@ -33,7 +45,19 @@ impl Case {
         job: fn(DataStream<Number>) -> DataStream<Row>,
         expected: fn(&[Number]) -> Vec<Row>,
     ) -> Self {
-        Self { job, expected, ordered: true, emits_at_end: false }
+        let job = Job::Behind(job);
+        Self { job, expected, ordered: true, emits_at_end: false, neighbour: false }
+    }
+
+    /// As [`Case::new`], for what is chained to the source.
+    pub(super) fn at_source(job: fn(Source) -> DataStream<Row>, expected: fn(&[Number]) -> Vec<Row>) -> Self {
+        let job = Job::AtSource(job);
+        Self { job, expected, ordered: true, emits_at_end: false, neighbour: false }
+    }
+
+    /// Another job beside this one that never fails: a region of its own, which goes on when this one restarts.
+    pub(super) fn with_a_neighbour(self) -> Self {
+        Self { neighbour: true, ..self }
     }
 
     /// The rows of a key may come in any order.
@@ -68,12 +92,13 @@ impl Case {
     fn run_seed(&self, seed: u64) {
         let mut random = Random(seed);
         let directory = tempfile::tempdir().expect("a directory");
-        let (plan, ledger) = (Arc::new(Plan::default()), Ledger::default());
+        let plan = Arc::new(Plan::default());
+        let ledgers = [Ledger::default(), Ledger::default()];
         for run in 0..RUNS {
             let failures: Vec<Failure> =
                 (0..FAILURES_PER_RUN).map(|_| self.failure(&mut random, true)).collect();
             plan.begin(failures);
-            let job = self.start(&mut random, run, &plan, &ledger, directory.path());
+            let job = self.start(&mut random, run, &plan, &ledgers, directory.path());
             let last = run + 1 == RUNS;
             let ended = drive(job, &plan, |job| match (last, random.below(3)) {
                 (true, way) => {
@@ -94,11 +119,22 @@ impl Case {
             }
             assert!(plan.happened() >= FAILURES_PER_RUN, "run {run}: not all failures happened");
         }
-        self.verify(&plan, &ledger);
+        verify(&self.numbers(&plan), self.expected, &ledgers[0], self.ordered);
+        if self.neighbour {
+            verify(&self.numbers(&plan), neighbours_rows, &ledgers[1], true);
+        }
+    }
+
+    fn numbers(&self, plan: &Plan) -> Vec<Number> {
+        (0..KEYS).flat_map(|key| (0..plan.rounds()).map(move |round| (key, round))).collect()
     }
 
     fn failure(&self, random: &mut Random, after_checkpoint: bool) -> Failure {
-        let place = if self.emits_at_end || random.chance() { Place::Before } else { Place::After };
+        let before = match self.job {
+            Job::AtSource(_) => false,
+            Job::Behind(_) => self.emits_at_end || random.chance(),
+        };
+        let place = if before { Place::Before } else { Place::After };
         let how = if random.chance() { How::Error } else { How::Panic };
         Failure { place, records: 1 + random.below(400), after_checkpoint, how }
     }
@@ -108,7 +144,7 @@ impl Case {
         random: &mut Random,
         run: u32,
         plan: &Arc<Plan>,
-        ledger: &Ledger,
+        ledgers: &[Ledger; 2],
         directory: &Path,
     ) -> JobHandle {
         let env = StreamExecutionEnvironment::new();
@@ -124,45 +160,55 @@ impl Case {
             env.restore_from(directory);
         }
         let (before, after) = (plan.clone(), plan.clone());
-        let numbers = env
-            .from_source(Numbers::new(plan.clone()))
-            .partition_custom(|(key, _), parallelism| *key as usize % parallelism)
-            .try_map(move |number| before.pass(Place::Before).map(|()| number))
-            .shared();
-        (self.job)(numbers)
-            .partition_custom(|(key, _), parallelism| *key as usize % parallelism)
+        let source = env.from_source(Numbers::new(plan.clone()));
+        let rows = match self.job {
+            Job::AtSource(job) => job(source),
+            Job::Behind(job) => job(source
+                .partition_custom(|(key, _), parallelism| *key as usize % parallelism)
+                .try_map(move |number| before.pass(Place::Before).map(|()| number))
+                .shared()),
+        };
+        rows.partition_custom(|(key, _), parallelism| *key as usize % parallelism)
             .try_map(move |row| after.pass(Place::After).map(|()| row))
-            .sink_to(LedgerSink { ledger: ledger.clone(), run });
+            .sink_to(LedgerSink { ledger: ledgers[0].clone(), run });
+        if self.neighbour {
+            env.from_source(Numbers::new(plan.clone()))
+                .key_by(|(key, _)| *key)
+                .reduce(|(key, a), (_, b)| (key, a + b))
+                .sink_to(LedgerSink { ledger: ledgers[1].clone(), run });
+        }
         env.execute_async("recovery").expect("starts")
     }
+}
 
-    fn verify(&self, plan: &Plan, ledger: &Ledger) {
-        let rounds = plan.rounds();
-        let numbers: Vec<Number> =
-            (0..KEYS).flat_map(|key| (0..rounds).map(move |round| (key, round))).collect();
-        let mut expected: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for (key, value) in (self.expected)(&numbers) {
-            expected.entry(key).or_default().push(value);
+fn neighbours_rows(numbers: &[Number]) -> Vec<Row> {
+    numbers.iter().map(|(key, n)| (*key, n * (n + 1) / 2)).collect()
+}
+
+/// Compares what was committed with what is expected of these numbers.
+fn verify(numbers: &[Number], expected: fn(&[Number]) -> Vec<Row>, ledger: &Ledger, ordered: bool) {
+    let mut rows: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for (key, value) in expected(numbers) {
+        rows.entry(key).or_default().push(value);
+    }
+    let mut committed = ledger.by_key();
+    assert_eq!(committed.keys().collect::<Vec<_>>(), rows.keys().collect::<Vec<_>>(), "the keys");
+    for (key, expected) in &mut rows {
+        let committed = committed.get_mut(key).expect("compared above");
+        if !ordered {
+            expected.sort_unstable();
+            committed.sort_unstable();
         }
-        let mut committed = ledger.by_key();
-        assert_eq!(committed.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "the keys");
-        for (key, expected) in &mut expected {
-            let committed = committed.get_mut(key).expect("compared above");
-            if !self.ordered {
-                expected.sort_unstable();
-                committed.sort_unstable();
-            }
-            let same = expected.iter().zip(committed.iter()).take_while(|(a, b)| a == b).count();
-            let near = |values: &[u64]| values[same..values.len().min(same + 5)].to_vec();
-            assert!(
-                same == expected.len() && same == committed.len(),
-                "key {key}: {} rows where {} are expected; from row {same} on {:?} and not {:?}",
-                committed.len(),
-                expected.len(),
-                near(committed),
-                near(expected),
-            );
-        }
+        let same = expected.iter().zip(committed.iter()).take_while(|(a, b)| a == b).count();
+        let near = |values: &[u64]| values[same..values.len().min(same + 5)].to_vec();
+        assert!(
+            same == expected.len() && same == committed.len(),
+            "key {key}: {} rows where {} are expected; from row {same} on {:?} and not {:?}",
+            committed.len(),
+            expected.len(),
+            near(committed),
+            near(expected),
+        );
     }
 }
 

@@ -1,9 +1,9 @@
 //! Operators without state, and the ways to deal records out.
 
 use streamkeeper_datastream::process::TaskInfo;
-use streamkeeper_datastream::{Collector, DataStream, ProcessContext, ProcessFunction, Result};
+use streamkeeper_datastream::{Collector, DataStream, OutputTag, ProcessContext, ProcessFunction, Result};
 
-use super::case::Case;
+use super::case::{Case, Source};
 use super::ledger::Row;
 use super::numbers::{KEYS, Number};
 
@@ -102,4 +102,48 @@ fn a_task_of_another_parallelism() {
         numbers.map(|n| n).map(|n| n).set_parallelism(3).uid("three").map(|n| n).set_parallelism(2).shared()
     }
     Case::new(job, all).in_any_order().run();
+}
+
+/// Even numbers go on, odd ones to a side output.
+#[derive(Clone)]
+struct Divide(OutputTag<(u64, u64)>);
+
+impl ProcessFunction<Number> for Divide {
+    type Out = Row;
+
+    fn process_element(
+        &mut self,
+        (key, n): Number,
+        context: &mut ProcessContext<'_>,
+        out: &mut Collector<Row>,
+    ) -> Result {
+        if n % 2 == 0 {
+            out.collect((key, n));
+        } else {
+            context.output(&self.0, (key + KEYS, n));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_side_output_of_the_sources_task() {
+    fn job(numbers: Source) -> DataStream<Row> {
+        let odd = OutputTag::new("odd");
+        let even = numbers.map(|n| n).process(Divide(odd.clone())).shared();
+        let odd = even.side_output(&odd);
+        even.union(odd).partition_custom(|(key, _), parallelism| *key as usize % parallelism)
+    }
+    fn expected(numbers: &[Number]) -> Vec<Row> {
+        numbers.iter().map(|(key, n)| (key + (n % 2) * KEYS, *n)).collect()
+    }
+    Case::at_source(job, expected).run();
+}
+
+#[test]
+fn a_region_that_restarts_leaves_the_other_alone() {
+    fn job(numbers: DataStream<Number>) -> DataStream<Row> {
+        numbers.map(|n| n).shared()
+    }
+    Case::new(job, all).with_a_neighbour().run();
 }
