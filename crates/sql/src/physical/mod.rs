@@ -35,7 +35,7 @@ use crate::explain;
 use crate::expr::{EvalContext, ExprRef, ScalarExpr, compile};
 use crate::operators::sink_kinds::{ConstraintEnforcer, NotNullEnforcer, TypeLengthEnforcer};
 use crate::plan::table::Metadata;
-use crate::plan::{Node, Plan, Table, changelog};
+use crate::plan::{Plan, Table, changelog};
 
 /// One INSERT: rows of `plan` into `table`. The plan's columns are the table's physical columns.
 #[derive(Debug, Clone)]
@@ -128,10 +128,7 @@ impl Builder<'_> {
         let changes = changelog::is_changelog(&sink.plan);
         if changes && accepts == ChangelogSupport::InsertOnly {
             let producer = changelog::update_producer(&sink.plan);
-            let kinds = match producer.node {
-                Node::Join { .. } => "update and delete changes",
-                _ => "update changes",
-            };
+            let kinds = changelog::changes_of(producer);
             return Err(SqlError::validation(
                 format!(
                     "Table sink '{}' doesn't support consuming {kinds} which is produced by node {}",

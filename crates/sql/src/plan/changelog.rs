@@ -27,3 +27,11 @@ pub(crate) fn update_producer(plan: &Plan) -> &Plan {
         _ => plan,
     }
 }
+
+/// What an [`update_producer`] produces, in Flink's words.
+pub(crate) fn changes_of(producer: &Plan) -> &'static str {
+    match producer.node {
+        Node::Join { .. } | Node::Scan { .. } => "update and delete changes",
+        _ => "update changes",
+    }
+}
