@@ -18,3 +18,4 @@ mod plan_statements;
 mod rank;
 mod session;
 mod window;
+mod zookeeper;
