@@ -1,16 +1,19 @@
 //! An operator: single-threaded, push-based, and whole batches at a time.
 //!
-//! The runtime calls `open` once, then the other methods in the order of its input, always from one thread. A method
-//! that fails, or panics, fails the task. Operators never block, sleep or wait for another task.
+//! An instance is made, used and dropped on the thread of its subtask. The runtime calls `open` once, then the other
+//! methods in the order of its input. A method that fails, or panics, fails the task. Operators never block, sleep or wait
+//! for another task.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::channel::Signal;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
+use crate::key_group::{DEFAULT_MAX_PARALLELISM, range_of};
 use crate::metrics::TaskMetrics;
 use crate::state::{RestoredState, SnapshotFn};
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, ManualClock, Timestamp};
 
 /// Where an operator emits to: the next operator of its chain, or the task's channels.
 pub trait Output<O> {
@@ -52,14 +55,38 @@ pub struct OperatorContext {
     pub clock: Arc<dyn Clock>,
     /// The subtask's metrics.
     pub metrics: Arc<TaskMetrics>,
+    /// Wakes the subtask's thread: for what arrives from other threads. The task then polls its source, and asks each
+    /// operator for [`Operator::next_processing_time`] again.
+    pub waker: Arc<Signal>,
     /// This subtask's share of the operator's state; empty on a fresh start.
     pub restored: RestoredState,
+}
+
+impl OperatorContext {
+    /// What an operator is told outside a job, by a harness: subtask `subtask` of `parallelism`, 128 key groups, a clock
+    /// that stands still at 0, no state.
+    pub fn detached(uid: &str, subtask: usize, parallelism: usize) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            name: uid.to_owned(),
+            subtask,
+            parallelism,
+            max_parallelism: DEFAULT_MAX_PARALLELISM,
+            key_groups: range_of(subtask, parallelism, DEFAULT_MAX_PARALLELISM),
+            attempt: 0,
+            lineage: "0".repeat(32),
+            clock: Arc::new(ManualClock::new(0)),
+            metrics: Arc::new(TaskMetrics::default()),
+            waker: Arc::new(Signal::default()),
+            restored: RestoredState::default(),
+        }
+    }
 }
 
 /// Transforms batches of `I` into batches of `O`.
 ///
 /// An operator with several inputs tells them apart by the input's index.
-pub trait Operator<I, O>: Send {
+pub trait Operator<I, O> {
     /// Prepares for input, from `context.restored` if that is not empty.
     ///
     /// # Errors

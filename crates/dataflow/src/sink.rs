@@ -20,7 +20,7 @@ use crate::time::{Clock, SystemClock, Timestamp};
 pub type Committable = Vec<u8>;
 
 /// Writes batches on the thread of its subtask.
-pub trait SinkWriter<B>: Send {
+pub trait SinkWriter<B> {
     /// Writes a batch.
     ///
     /// # Errors

@@ -90,6 +90,7 @@ impl TaskSetup {
             lineage: self.lineage.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
+            waker: self.mailbox.signal().clone(),
             restored,
         })
     }
@@ -101,7 +102,7 @@ impl TaskSetup {
 }
 
 /// The loop of one subtask, its types erased.
-pub(crate) trait TaskBody: Send {
+pub(crate) trait TaskBody {
     /// Runs until told to exit, or cancelled.
     fn run(&mut self) -> OperatorResult<()>;
 }
