@@ -109,7 +109,7 @@ impl<B> Gate<B> {
             }
             Element::Barrier(barrier) => {
                 channel.aligned = true;
-                self.barrier = Some(barrier);
+                self.barrier = Some(barrier.clone());
                 if self.channels.iter().any(|c| !c.aligned) {
                     return GateEvent::Nothing;
                 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn barrier(checkpoint: u64) -> Element<&'static str> {
-        Element::Barrier(Barrier { checkpoint, kind: BarrierKind::Checkpoint })
+        Element::Barrier(Barrier { checkpoint, kind: BarrierKind::Checkpoint, config: Default::default() })
     }
 
     #[test]

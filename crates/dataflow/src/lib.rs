@@ -5,12 +5,14 @@
 //! - [`operator`], [`source`], [`sink`]: the three things a user of the runtime writes
 //! - [`key_group`]: how a key finds its subtask, today and after a rescale
 //! - [`graph`]: tasks and exchanges; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
+//! - [`config`]: what may change under a running job, at a barrier
 //! - [`keyed_state`], [`timers`]: the heap backend, by key group; [`state`]: what an operator hands to a checkpoint and gets back from one
 mod arrow_batch;
 pub mod batch;
 mod chain;
 pub mod channel;
 pub mod checkpoint;
+pub mod config;
 pub mod element;
 pub mod error;
 mod exchange;

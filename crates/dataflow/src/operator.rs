@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::channel::Signal;
+use crate::config::ConfigSnapshot;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::key_group::{DEFAULT_MAX_PARALLELISM, range_of};
@@ -51,6 +52,8 @@ pub struct OperatorContext {
     pub attempt: u32,
     /// Identifies the run and all its restores: fresh when a job starts without a checkpoint, kept in the checkpoint.
     pub lineage: String,
+    /// The configuration in force at the start; later ones come by [`Operator::on_config`].
+    pub config: Arc<ConfigSnapshot>,
     /// Processing time.
     pub clock: Arc<dyn Clock>,
     /// The subtask's metrics.
@@ -75,6 +78,7 @@ impl OperatorContext {
             key_groups: range_of(subtask, parallelism, DEFAULT_MAX_PARALLELISM),
             attempt: 0,
             lineage: "0".repeat(32),
+            config: Arc::default(),
             clock: Arc::new(ManualClock::new(0)),
             metrics: Arc::new(TaskMetrics::default()),
             waker: Arc::new(Signal::default()),
@@ -139,6 +143,16 @@ pub trait Operator<I, O> {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
         let _ = checkpoint;
         Ok(None)
+    }
+
+    /// The rows from here on are computed under `config`: called after `open`, and after `snapshot` at each barrier that
+    /// brings another configuration.
+    ///
+    /// # Errors
+    /// When the operator cannot work under it.
+    fn on_config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        let _ = config;
+        Ok(())
     }
 
     /// The checkpoint, and with it all before it, is durable.

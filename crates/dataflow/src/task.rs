@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::batch::Batch;
 use crate::chain::{Chain, Link};
 use crate::channel::Receiver;
+use crate::config::ConfigSnapshot;
 use crate::element::{Barrier, CheckpointId, Element};
 use crate::error::{Error, OperatorError, OperatorResult};
 use crate::exchange::TaskOutput;
@@ -50,6 +51,8 @@ pub(crate) enum JobEvent {
     Exited { task: TaskId, failure: Option<OperatorError> },
     /// The writer's thread is done: size in bytes and retained checkpoints, or why not.
     CheckpointWritten { checkpoint: CheckpointId, result: Result<(u64, Vec<CheckpointId>), Error> },
+    /// The configuration has changed.
+    Reconfigure(Arc<ConfigSnapshot>),
     /// The user wants the job to stop.
     Cancel,
 }
@@ -66,6 +69,8 @@ pub(crate) struct TaskSetup {
     pub(crate) events: mpsc::Sender<JobEvent>,
     pub(crate) outputs: Vec<Box<dyn Any + Send>>,
     pub(crate) inputs: Vec<Box<dyn Any + Send>>,
+    /// The configuration in force.
+    pub(crate) config: Arc<ConfigSnapshot>,
     /// State of the restored checkpoint; empty on a fresh start.
     pub(crate) restored: Arc<Vec<StateSegment>>,
     /// The restored checkpoint was taken after this task had finished.
@@ -88,6 +93,7 @@ impl TaskSetup {
             key_groups,
             attempt: self.id.attempt,
             lineage: self.lineage.clone(),
+            config: self.config.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             waker: self.mailbox.signal().clone(),
@@ -123,6 +129,7 @@ struct Shared<O> {
     chain: Chain<O>,
     out_watermark: Timestamp,
     busy_since: Instant,
+    config: Arc<ConfigSnapshot>,
 }
 
 impl<O: Batch> Shared<O> {
@@ -137,6 +144,7 @@ impl<O: Batch> Shared<O> {
             chain,
             out_watermark: MIN_WATERMARK,
             busy_since: Instant::now(),
+            config: setup.config.clone(),
         })
     }
 
@@ -197,10 +205,21 @@ impl<O: Batch> Shared<O> {
         Ok(())
     }
 
-    fn pass_barrier(&mut self, barrier: Barrier, state: Vec<(String, SnapshotFn)>) -> OperatorResult<()> {
+    /// Passes the barrier on, and the configuration that it brings to the chain. Returns it if it is another, for the head.
+    fn pass_barrier(
+        &mut self,
+        barrier: Barrier,
+        state: Vec<(String, SnapshotFn)>,
+    ) -> OperatorResult<Option<Arc<ConfigSnapshot>>> {
+        let (checkpoint, config) = (barrier.checkpoint, barrier.config.clone());
         self.out.broadcast(&Element::Barrier(barrier))?;
-        self.tell(JobEvent::Snapshot { task: self.id, checkpoint: barrier.checkpoint, state });
-        Ok(())
+        self.tell(JobEvent::Snapshot { task: self.id, checkpoint, state });
+        if Arc::ptr_eq(&config, &self.config) || config == self.config {
+            return Ok(None);
+        }
+        self.chain.on_config(&config)?;
+        self.config = config.clone();
+        Ok(Some(config))
     }
 }
 
@@ -286,7 +305,10 @@ impl<I: Batch, O: Batch> OperatorTask<I, O> {
             state.push((self.head.uid.clone(), snapshot));
         }
         shared.chain.snapshot(barrier.checkpoint, &mut state)?;
-        shared.pass_barrier(barrier, state)
+        match shared.pass_barrier(barrier, state)? {
+            Some(config) => self.head.operator.on_config(&config),
+            None => Ok(()),
+        }
     }
 
     fn on_end(&mut self) -> OperatorResult<()> {
@@ -436,7 +458,7 @@ impl<B: Batch> SourceTask<B> {
         });
         let mut state = vec![(self.uid.clone(), write)];
         shared.chain.snapshot(barrier.checkpoint, &mut state)?;
-        shared.pass_barrier(barrier, state)
+        shared.pass_barrier(barrier, state).map(|_| ())
     }
 
     fn on_batch(&mut self, split: &str, batch: B) -> OperatorResult<()> {

@@ -15,6 +15,7 @@ use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::storage::{CheckpointStorage, Restored};
+use crate::config::ConfigSnapshot;
 use crate::error::Error;
 use crate::graph::JobGraph;
 use crate::metrics::{JobMetrics, TaskMetrics};
@@ -39,6 +40,8 @@ pub struct JobConfig {
     pub channel_capacity_bytes: usize,
     /// How long a small batch may wait for others before it is sent.
     pub buffer_timeout: Duration,
+    /// The configuration to begin with; after a restore a change of what the checkpoint holds.
+    pub config: Arc<ConfigSnapshot>,
 }
 
 /// Where a job stands. Names are Flink's job states.
@@ -113,6 +116,18 @@ impl JobHandle {
         let _ = self.events.send(JobEvent::Cancel);
     }
 
+    /// Puts a newer configuration into force at the next barrier, for which a checkpoint is taken soon. Documents whose
+    /// revision is not higher than that in force are left as they are.
+    ///
+    /// # Errors
+    /// When it is too large for a checkpoint; it is ignored then.
+    pub fn reconfigure(&self, config: Arc<ConfigSnapshot>) -> Result<(), Error> {
+        config.check_size().map_err(Error::InvalidJob)?;
+        // A job that has ended needs no configuration.
+        let _ = self.events.send(JobEvent::Reconfigure(config));
+        Ok(())
+    }
+
     /// Waits for the end of the job: `Finished` or `Canceled`.
     ///
     /// # Errors
@@ -146,6 +161,7 @@ pub fn start(
     restore: Option<Restored>,
 ) -> Result<JobHandle, Error> {
     graph.validate()?;
+    config.config.check_size().map_err(Error::InvalidJob)?;
     if let Some(restored) = &restore {
         check_restorable(&graph, &restored.manifest, &config)?;
     }
