@@ -13,7 +13,8 @@ use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::key_group::{DEFAULT_MAX_PARALLELISM, range_of};
 use crate::metrics::TaskMetrics;
-use crate::state::{RestoredState, SnapshotFn};
+use crate::side_output::SideOutputs;
+use crate::state::{RestoredState, SnapshotFn, StateSegment};
 use crate::time::{Clock, ManualClock, Timestamp};
 
 /// Where an operator emits to: the next operator of its chain, or the task's channels.
@@ -63,6 +64,10 @@ pub struct OperatorContext {
     pub waker: Arc<Signal>,
     /// This subtask's share of the operator's state; empty on a fresh start.
     pub restored: RestoredState,
+    /// All state of the restored checkpoint, for [`OperatorContext::part`].
+    pub segments: Arc<Vec<StateSegment>>,
+    /// Where to emit what does not go to the operator's output.
+    pub side_outputs: SideOutputs,
 }
 
 impl OperatorContext {
@@ -83,7 +88,25 @@ impl OperatorContext {
             metrics: Arc::new(TaskMetrics::default()),
             waker: Arc::new(Signal::default()),
             restored: RestoredState::default(),
+            segments: Arc::default(),
+            side_outputs: SideOutputs::default(),
         }
+    }
+
+    /// The same without the restored state: for an operator that keeps what it was told.
+    pub fn without_state(&self) -> Self {
+        Self { restored: RestoredState::default(), segments: Arc::default(), ..self.clone() }
+    }
+
+    /// What one of several operators that are fused into this one is told: the same but for its id, name and state.
+    ///
+    /// # Errors
+    /// When its state is inconsistent.
+    pub fn part(&self, uid: &str, name: &str) -> OperatorResult<Self> {
+        let segments: Vec<StateSegment> = self.segments.iter().filter(|s| s.uid == uid).cloned().collect();
+        let restored =
+            RestoredState::share(&segments, self.subtask, self.parallelism, self.key_groups.clone())?;
+        Ok(Self { uid: uid.to_owned(), name: name.to_owned(), restored, ..self.clone() })
     }
 }
 
@@ -111,6 +134,24 @@ pub trait Operator<I, O> {
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut dyn Output<O>) -> OperatorResult<Timestamp> {
         let _ = out;
         Ok(watermark)
+    }
+
+    /// False while it has as much in flight as it may: the task reads no input until a timer or its waker has made
+    /// room. Asked of a task's first operator only.
+    fn wants_input(&self) -> bool {
+        true
+    }
+
+    /// False while something that came in is still in flight: the end of the input waits for it. Asked of a task's first
+    /// operator only.
+    fn is_drained(&self) -> bool {
+        true
+    }
+
+    /// A watermark that the operator makes or held back and now lets go, asked after each batch and each processing time.
+    /// Asked of a task's first operator only.
+    fn take_watermark(&mut self) -> Option<Timestamp> {
+        None
     }
 
     /// The earliest processing time at which `on_processing_time` wants to be called.
@@ -143,6 +184,20 @@ pub trait Operator<I, O> {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
         let _ = checkpoint;
         Ok(None)
+    }
+
+    /// Captures the state of all operators that are fused into this one, whose own id is `uid`.
+    ///
+    /// # Errors
+    /// As for [`Operator::snapshot`].
+    fn snapshot_parts(
+        &mut self,
+        uid: &str,
+        checkpoint: CheckpointId,
+        into: &mut Vec<(String, SnapshotFn)>,
+    ) -> OperatorResult<()> {
+        into.extend(self.snapshot(checkpoint)?.map(|snapshot| (uid.to_owned(), snapshot)));
+        Ok(())
     }
 
     /// The rows from here on are computed under `config`: called after `open`, and after `snapshot` at each barrier that

@@ -92,7 +92,7 @@ pub fn node<B: Batch>(
     let factory: OperatorFactory<B, B> = Arc::new(move || {
         Box::new(SinkOperator { sink: sink.clone(), writer: None, pending: BTreeMap::new(), metrics: None })
     });
-    OperatorNode { uid: uid.into(), name: name.into(), factory, committer }
+    OperatorNode { committer, ..OperatorNode::new(uid, name, factory) }
 }
 
 struct SinkOperator<B> {

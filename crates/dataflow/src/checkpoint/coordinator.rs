@@ -372,10 +372,10 @@ mod tests {
         let mut c = coordinator(0);
         c.step(Event::Tick, 100);
         c.step(Event::Reconfigured(snapshot(1)), 101);
-        complete(&mut c, 1, 195);
+        complete(&mut c, 1, 140);
         let periodic = configured(2, BarrierKind::Checkpoint, 1);
-        assert_eq!(c.step(Event::Tick, 205), [Effect::Trigger(periodic)]);
+        assert_eq!(c.step(Event::Tick, 200), [Effect::Trigger(periodic)]);
         complete(&mut c, 2, 206);
-        assert_eq!(c.next_tick(), Some(305), "the change is done with");
+        assert_eq!(c.next_tick(), Some(300), "the change is done with");
     }
 }

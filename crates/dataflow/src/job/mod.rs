@@ -172,7 +172,7 @@ pub fn start(
         .map(|vertex| VertexProgress {
             name: vertex.name.clone(),
             is_source: vertex.is_source(),
-            is_sink: vertex.outputs.is_empty(),
+            is_sink: vertex.is_sink(),
             subtasks: (0..vertex.parallelism).map(|_| Arc::new(TaskMetrics::default())).collect(),
             finished: 0,
         })
