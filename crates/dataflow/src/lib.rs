@@ -4,6 +4,7 @@
 //! - [`batch`]: what flows, typed [`batch::Records`] or Arrow's `RecordBatch`; [`element`]: what travels on a channel
 //! - [`operator`], [`source`], [`sink`]: the three things a user of the runtime writes
 //! - [`key_group`]: how a key finds its subtask, today and after a rescale
+//! - [`config`]: Flink's configuration keys
 //! - [`graph`]: tasks; [`exchange`]: how rows are dealt out; [`side_output`]: rows beside an operator's output; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
 //! - [`config`]: what may change under a running job, at a barrier
 //! - [`keyed_state`], [`timers`]: the heap backend, by key group; [`state`]: what an operator hands to a checkpoint and gets back from one

@@ -3,6 +3,7 @@
 //! One thread, the job's [`master`], does all the rest. Invariant: nothing of a job starts when its graph is invalid or the
 //! checkpoint it is to go on from does not fit it.
 
+mod launch;
 mod master;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use self::launch::launch;
 use self::master::Master;
 use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
