@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::graph::OperatorNode;

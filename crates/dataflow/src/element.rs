@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::time::Timestamp;
 
 /// Number of a checkpoint of a job, from 1, never reused within the job's lineage.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::channel::Signal;
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::key_group::{DEFAULT_MAX_PARALLELISM, range_of};

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::graph::VertexId;
 use crate::time::Timestamp;
@@ -249,7 +249,7 @@ impl CheckpointCoordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ConfigDocument;
+    use crate::live_config::ConfigDocument;
 
     fn coordinator(tolerable_failures: u32) -> CheckpointCoordinator {
         let config = CoordinatorConfig {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::element::{BarrierKind, CheckpointId};
 use crate::state::{StateKind, StateSegment};
 use crate::time::Timestamp;

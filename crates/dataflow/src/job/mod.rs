@@ -17,7 +17,7 @@ use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::storage::{CheckpointStorage, Restored};
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::error::Error;
 use crate::graph::JobGraph;
 use crate::metrics::{JobMetrics, TaskMetrics};

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 
 pub(crate) use self::operator::operator_body;
 pub(crate) use self::source::{decode_split, source_body};
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::element::CheckpointId;
 use crate::error::{Error, OperatorError, OperatorResult};
 use crate::graph::{MakeSidePort, VertexId};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, Rows};
 use crate::chain::{Chain, Link};
-use crate::config::ConfigSnapshot;
+use crate::live_config::ConfigSnapshot;
 use crate::element::{Barrier, Control};
 use crate::error::OperatorResult;
 use crate::graph::OperatorNode;

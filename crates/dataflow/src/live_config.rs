@@ -74,7 +74,7 @@ impl ConfigSnapshot {
     /// When the document does not fit the type: says where, fatally, since it would not fit again.
     ///
     /// ```
-    /// # use streamkeeper_dataflow::config::{ConfigDocument, ConfigSnapshot};
+    /// # use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};
     /// #[derive(serde::Deserialize)]
     /// struct Rules { threshold: f64 }
     /// let data = serde_json::json!({"threshold": 0.5});
