@@ -42,6 +42,17 @@ pub enum Error {
     /// There is no such document or revision.
     #[error("{0}")]
     NotFound(String),
+    /// Others wrote the same document all the time.
+    #[error("{scope} is not written: others have written it between each of {attempts} looks and writes")]
+    Contended {
+        /// The document.
+        scope: String,
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// ZooKeeper did not do what it was asked.
+    #[error("ZooKeeper: {0}")]
+    ZooKeeper(#[from] streamkeeper_zookeeper::Error),
     /// A secret that cannot be resolved, sealed or opened. Never contains it.
     #[error("secret: {0}")]
     Secret(String),
