@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::live_config::ConfigSnapshot;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::graph::OperatorNode;
+use crate::live_config::ConfigSnapshot;
 use crate::operator::{Operator, OperatorContext, Output};
 use crate::state::SnapshotFn;
 use crate::time::Timestamp;

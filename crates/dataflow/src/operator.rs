@@ -8,10 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::channel::Signal;
-use crate::live_config::ConfigSnapshot;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::key_group::{DEFAULT_MAX_PARALLELISM, range_of};
+use crate::live_config::ConfigSnapshot;
 use crate::metrics::TaskMetrics;
 use crate::side_output::SideOutputs;
 use crate::state::{RestoredState, SnapshotFn, StateSegment};

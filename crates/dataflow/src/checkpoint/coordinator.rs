@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::live_config::ConfigSnapshot;
 use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::graph::VertexId;
+use crate::live_config::ConfigSnapshot;
 use crate::time::Timestamp;
 
 /// A subtask, whatever its attempt.

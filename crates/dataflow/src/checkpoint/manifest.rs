@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::live_config::ConfigSnapshot;
 use crate::element::{BarrierKind, CheckpointId};
+use crate::live_config::ConfigSnapshot;
 use crate::state::{StateKind, StateSegment};
 use crate::time::Timestamp;
 

@@ -17,9 +17,9 @@ use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::storage::{CheckpointStorage, Restored};
-use crate::live_config::ConfigSnapshot;
 use crate::error::Error;
 use crate::graph::JobGraph;
+use crate::live_config::ConfigSnapshot;
 use crate::metrics::{JobMetrics, TaskMetrics};
 use crate::restart::RestartStrategy;
 use crate::task::JobEvent;
@@ -124,10 +124,12 @@ impl JobHandle {
     /// # Errors
     /// When it is too large for a checkpoint; it is ignored then.
     pub fn reconfigure(&self, config: Arc<ConfigSnapshot>) -> Result<(), Error> {
-        config.check_size().map_err(Error::InvalidJob)?;
-        // A job that has ended needs no configuration.
-        let _ = self.events.send(JobEvent::Reconfigure(config));
-        Ok(())
+        self.reconfigurer().reconfigure(config)
+    }
+
+    /// What changes the job's configuration from another thread.
+    pub fn reconfigurer(&self) -> Reconfigurer {
+        Reconfigurer(self.events.clone())
     }
 
     /// Waits for the end of the job: `Finished` or `Canceled`.
@@ -137,6 +139,23 @@ impl JobHandle {
     pub fn wait(mut self) -> Result<JobStatus, Error> {
         let Some(master) = self.master.take() else { return Ok(JobStatus::Finished) };
         master.join().unwrap_or_else(|_| Err(Error::InvalidJob("the job's master thread panicked".into())))
+    }
+}
+
+/// Changes the configuration of a job: see [`JobHandle::reconfigure`].
+#[derive(Clone)]
+pub struct Reconfigurer(mpsc::Sender<JobEvent>);
+
+impl Reconfigurer {
+    /// As [`JobHandle::reconfigure`].
+    ///
+    /// # Errors
+    /// As [`JobHandle::reconfigure`].
+    pub fn reconfigure(&self, config: Arc<ConfigSnapshot>) -> Result<(), Error> {
+        config.check_size().map_err(Error::InvalidJob)?;
+        // A job that has ended needs no configuration.
+        let _ = self.0.send(JobEvent::Reconfigure(config));
+        Ok(())
     }
 }
 

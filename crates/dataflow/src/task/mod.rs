@@ -13,11 +13,11 @@ use std::sync::mpsc;
 
 pub(crate) use self::operator::operator_body;
 pub(crate) use self::source::{decode_split, source_body};
-use crate::live_config::ConfigSnapshot;
 use crate::element::CheckpointId;
 use crate::error::{Error, OperatorError, OperatorResult};
 use crate::graph::{MakeSidePort, VertexId};
 use crate::key_group::range_of;
+use crate::live_config::ConfigSnapshot;
 use crate::mailbox::Mailbox;
 use crate::metrics::TaskMetrics;
 use crate::operator::OperatorContext;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, Rows};
 use crate::chain::{Chain, Link};
-use crate::live_config::ConfigSnapshot;
 use crate::element::{Barrier, Control};
 use crate::error::OperatorResult;
 use crate::graph::OperatorNode;
+use crate::live_config::ConfigSnapshot;
 use crate::mailbox::Mailbox;
 use crate::metrics::TaskMetrics;
 use crate::output::TaskOutput;

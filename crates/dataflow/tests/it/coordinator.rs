@@ -10,8 +10,8 @@ use std::sync::Arc;
 use streamkeeper_dataflow::checkpoint::coordinator::{
     CHANGE_PAUSE_MS, CHANGE_RETRY_MS, CheckpointCoordinator, CoordinatorConfig, Effect, Event, Subtask,
 };
-use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};
 use streamkeeper_dataflow::element::{Barrier, BarrierKind, CheckpointId};
+use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};
 use streamkeeper_dataflow::time::Timestamp;
 
 const SEEDS: u64 = 5_000;
