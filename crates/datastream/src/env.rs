@@ -253,7 +253,7 @@ impl StreamExecutionEnvironment {
         let settings = config.job();
         let name = settings.name.as_deref().unwrap_or(name);
         let from = self.from_checkpoint.borrow_mut().take().or_else(|| settings.recovery_path.clone());
-        launch(graph, name, &settings, from.as_deref())
+        launch(graph, name, &settings, from.as_deref(), Arc::default())
             .map_err(|source| Error::Job { name: name.to_owned(), source })
     }
 }

@@ -13,7 +13,7 @@ mod unbounded;
 mod values;
 mod watermark;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,7 @@ use self::digest::{digest, fields_text, table_text};
 use self::stream::{Hash, Head, Stream};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
+use crate::expr::live::documents;
 use crate::expr::{EvalContext, ExprRef, ScalarExpr, compile};
 use crate::operators::sink_kinds::{ConstraintEnforcer, NotNullEnforcer, TypeLengthEnforcer};
 use crate::plan::table::Metadata;
@@ -60,7 +61,7 @@ pub(crate) struct PhysicalConfig {
     pub(crate) base_dir: PathBuf,
 }
 
-/// The graph that runs all of `sinks`.
+/// The graph that runs all of `sinks`, and the configuration documents that it reads.
 ///
 /// # Errors
 /// When a plan cannot be executed, or a connector refuses its options.
@@ -68,7 +69,7 @@ pub(crate) fn plan_job(
     sinks: Vec<SinkPlan>,
     config: &PhysicalConfig,
     ctx: &EvalContext,
-) -> Result<JobGraph, SqlError> {
+) -> Result<(JobGraph, BTreeSet<String>), SqlError> {
     let sinks = share::widen_scans(sinks);
     let mut builder = Builder {
         graph: JobGraph::new(config.max_parallelism),
@@ -77,12 +78,13 @@ pub(crate) fn plan_job(
         uses: share::count_uses(&sinks),
         shared: HashMap::new(),
         uids: HashMap::new(),
+        config_documents: BTreeSet::new(),
     };
     for sink in &sinks {
         builder.sink(sink)?;
     }
     builder.graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
-    Ok(builder.graph)
+    Ok((builder.graph, builder.config_documents))
 }
 
 /// The connector's view of a table.
@@ -117,6 +119,8 @@ pub(crate) struct Builder<'a> {
     shared: HashMap<String, (Port<RecordBatch>, usize, String)>,
     /// How often each uid was given, to tell identical siblings apart.
     uids: HashMap<String, usize>,
+    /// The documents that CONFIG names.
+    config_documents: BTreeSet<String>,
 }
 
 impl Builder<'_> {
@@ -210,6 +214,14 @@ impl Builder<'_> {
     }
 
     fn compile(&self, expr: &ScalarExpr) -> Result<ExprRef, SqlError> {
+        if !documents(expr).is_empty() {
+            return Err(SqlError::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "CONFIG in `{expr}`: it can be used in SELECT lists and WHERE, not in join conditions, VALUES, UNNEST or watermarks"
+                ),
+            ));
+        }
         compile(expr, self.ctx).map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))
     }
 
