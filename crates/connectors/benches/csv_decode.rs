@@ -3,17 +3,13 @@
 //! `cargo bench -p streamkeeper-connectors`. The bids are generated, about 125 bytes each.
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use streamkeeper_connectors::schema::{DataType, Field, TypeKind};
 use streamkeeper_connectors::table::{ScanRequest, TableDescriptor, create_source};
-use streamkeeper_dataflow::metrics::TaskMetrics;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::source::{Assignment, Poll};
-use streamkeeper_dataflow::state::RestoredState;
-use streamkeeper_dataflow::time::SystemClock;
 
 const ROWS: u64 = 4_000_000;
 
@@ -96,19 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..3 {
             let request = ScanRequest { projection: projection.clone(), limit: None };
             let source = create_source(&table, &request)?.source;
-            let context = OperatorContext {
-                uid: "bid".into(),
-                name: "bid".into(),
-                subtask: 0,
-                parallelism: 1,
-                max_parallelism: 128,
-                key_groups: 0..128,
-                attempt: 0,
-                lineage: "bench".into(),
-                clock: Arc::new(SystemClock),
-                metrics: Arc::new(TaskMetrics::default()),
-                restored: RestoredState::default(),
-            };
+            let context = OperatorContext::detached("bid", 0, 1);
             let mut enumerator = source.enumerator(1, None)?;
             let mut reader = source.reader(&context)?;
             let start = Instant::now();

@@ -4,10 +4,10 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Rows};
 use crate::error::OperatorError;
 
-impl Batch for RecordBatch {
+impl Rows for RecordBatch {
     fn num_rows(&self) -> usize {
         RecordBatch::num_rows(self)
     }
@@ -17,7 +17,9 @@ impl Batch for RecordBatch {
         // a channel holds back.
         self.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum()
     }
+}
 
+impl Batch for RecordBatch {
     fn slice(&self, offset: usize, length: usize) -> Self {
         RecordBatch::slice(self, offset, length)
     }

@@ -3,14 +3,17 @@
 use crate::error::OperatorError;
 use crate::time::Timestamp;
 
-/// A group of records that move together. Typed records ([`Records`]) and Arrow's `RecordBatch` are batches.
-pub trait Batch: Clone + Send + 'static {
+/// What an operator takes at once.
+pub trait Rows: 'static {
     /// Number of records.
     fn num_rows(&self) -> usize;
 
     /// Approximate size in memory, in bytes; channels are bounded by it.
     fn num_bytes(&self) -> usize;
+}
 
+/// A group of records that move together. Typed records ([`Records`]) and Arrow's `RecordBatch` are batches.
+pub trait Batch: Rows + Clone + Send {
     /// Rows `offset .. offset + length`.
     fn slice(&self, offset: usize, length: usize) -> Self;
 
@@ -56,10 +59,7 @@ impl<T> Records<T> {
     }
 }
 
-impl<T> Batch for Records<T>
-where
-    T: Clone + Send + 'static + serde::Serialize + serde::de::DeserializeOwned,
-{
+impl<T: 'static> Rows for Records<T> {
     fn num_rows(&self) -> usize {
         self.values.len()
     }
@@ -67,7 +67,37 @@ where
     fn num_bytes(&self) -> usize {
         self.values.len() * (size_of::<T>() + size_of::<Timestamp>())
     }
+}
 
+/// A batch of one of the two types that an operator with two inputs takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Either<A, B> {
+    /// Of the first input.
+    First(A),
+    /// Of the second.
+    Second(B),
+}
+
+impl<A: Rows, B: Rows> Rows for Either<A, B> {
+    fn num_rows(&self) -> usize {
+        match self {
+            Self::First(batch) => batch.num_rows(),
+            Self::Second(batch) => batch.num_rows(),
+        }
+    }
+
+    fn num_bytes(&self) -> usize {
+        match self {
+            Self::First(batch) => batch.num_bytes(),
+            Self::Second(batch) => batch.num_bytes(),
+        }
+    }
+}
+
+impl<T> Batch for Records<T>
+where
+    T: Clone + Send + 'static + serde::Serialize + serde::de::DeserializeOwned,
+{
     fn slice(&self, offset: usize, length: usize) -> Self {
         Self {
             values: self.values[offset..offset + length].to_vec(),
@@ -87,14 +117,18 @@ where
 
     fn partition(self, targets: &[u32], parts: usize) -> Vec<Option<Self>> {
         debug_assert_eq!(targets.len(), self.values.len());
-        let mut out: Vec<Option<Self>> = (0..parts).map(|_| None).collect();
+        let mut rows = vec![0usize; parts];
+        targets.iter().for_each(|target| rows[*target as usize] += 1);
+        let mut out: Vec<Self> = rows
+            .iter()
+            .map(|rows| Self { values: Vec::with_capacity(*rows), timestamps: Vec::with_capacity(*rows) })
+            .collect();
         for ((value, timestamp), target) in self.values.into_iter().zip(self.timestamps).zip(targets) {
-            let part = out[*target as usize]
-                .get_or_insert_with(|| Self { values: Vec::new(), timestamps: Vec::new() });
+            let part = &mut out[*target as usize];
             part.values.push(value);
             part.timestamps.push(timestamp);
         }
-        out
+        out.into_iter().map(|part| (!part.values.is_empty()).then_some(part)).collect()
     }
 
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), OperatorError> {

@@ -106,12 +106,7 @@ impl<O: Batch> Chain<O> {
         checkpoint: CheckpointId,
         into: &mut Vec<(String, SnapshotFn)>,
     ) -> OperatorResult<()> {
-        for link in &mut self.0 {
-            if let Some(snapshot) = link.operator.snapshot(checkpoint)? {
-                into.push((link.uid.clone(), snapshot));
-            }
-        }
-        Ok(())
+        self.0.iter_mut().try_for_each(|link| link.operator.snapshot_parts(&link.uid, checkpoint, into))
     }
 
     pub(crate) fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> OperatorResult<()> {

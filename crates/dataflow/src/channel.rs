@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::batch::Batch;
+use crate::batch::Rows;
 use crate::element::Element;
 
 /// What a task waits on: input, room in its output, mail.
@@ -81,7 +81,7 @@ struct Shared<B> {
 }
 
 /// A channel within the process: batches move, nothing is serialised.
-pub fn in_memory<B: Batch>(
+pub fn in_memory<B: Rows + Send>(
     capacity_bytes: usize,
     producer: Arc<Signal>,
     consumer: Arc<Signal>,
@@ -94,14 +94,14 @@ pub fn in_memory<B: Batch>(
 struct MemorySender<B>(Arc<Shared<B>>);
 struct MemoryReceiver<B>(Arc<Shared<B>>);
 
-fn cost<B: Batch>(element: &Element<B>) -> usize {
+fn cost<B: Rows>(element: &Element<B>) -> usize {
     match element {
         Element::Batch(batch) => batch.num_bytes() + CONTROL_BYTES,
         _ => CONTROL_BYTES,
     }
 }
 
-impl<B: Batch> Sender<B> for MemorySender<B> {
+impl<B: Rows + Send> Sender<B> for MemorySender<B> {
     fn send(&mut self, element: Element<B>) {
         let bytes = cost(&element);
         let was_empty = {
@@ -121,7 +121,7 @@ impl<B: Batch> Sender<B> for MemorySender<B> {
     }
 }
 
-impl<B: Batch> Receiver<B> for MemoryReceiver<B> {
+impl<B: Rows + Send> Receiver<B> for MemoryReceiver<B> {
     fn receive(&mut self) -> Option<Element<B>> {
         let mut queue = lock(&self.0.queue);
         let element = queue.elements.pop_front()?;
@@ -140,6 +140,7 @@ impl<B: Batch> Receiver<B> for MemoryReceiver<B> {
 mod tests {
     use super::*;
     use crate::batch::Records;
+    use crate::element::Control;
 
     #[test]
     fn a_full_channel_has_no_room_until_the_consumer_takes_something() {
@@ -152,7 +153,7 @@ mod tests {
         assert!(sender.has_room());
         producer.wait(None);
         for n in 0..2 {
-            sender.send(Element::Watermark(n));
+            sender.send(Element::Control(Control::Watermark(n)));
         }
         assert!(!sender.has_room(), "control elements are bounded too");
     }

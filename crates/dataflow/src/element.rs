@@ -28,6 +28,13 @@ pub struct Barrier {
 pub enum Element<B> {
     /// Records.
     Batch(B),
+    /// What goes to every channel, whatever its records are.
+    Control(Control),
+}
+
+/// A message that carries no records.
+#[derive(Debug, Clone)]
+pub enum Control {
     /// No record with an event time at or below this one is to come.
     Watermark(Timestamp),
     /// A checkpoint's cut.

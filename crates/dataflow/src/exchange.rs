@@ -1,30 +1,81 @@
-//! A task's output: partitions batches over the channels of each outgoing edge, and coalesces small ones.
+//! How the rows of a producer's subtasks are dealt out to the consumer's, and one subtask's end of such an edge.
 //!
-//! Invariant: a channel sees a watermark, barrier, idleness or end only after every row that was emitted before it.
+//! Small pieces are coalesced. Invariant: a channel sees a watermark, barrier, idleness or end only after every row that was
+//! emitted before it.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
-use crate::channel::{Sender, Signal, in_memory};
-use crate::element::Element;
-use crate::error::{OperatorError, OperatorResult};
-use crate::graph::{Exchange, VertexId};
-use crate::key_group::{key_group, subtask_of};
-use crate::metrics::TaskMetrics;
-use crate::operator::Output;
+use crate::channel::{Receiver, Sender, Signal, in_memory};
+use crate::element::{Control, Element};
+use crate::error::OperatorResult;
+use crate::key_group::{KeySelector, key_group, subtask_of};
 
 /// Rows at which a channel's pending rows are sent.
 const COALESCE_ROWS: usize = 2048;
 
-/// Makes the channels of one edge.
-pub(crate) struct EdgeFactory {
-    pub(crate) to: VertexId,
-    pub(crate) gate: usize,
-    #[expect(clippy::type_complexity, reason = "the one place where an edge's types are erased")]
-    pub(crate) make:
-        Arc<dyn Fn(EdgeSetup<'_>) -> (Vec<Box<dyn Any + Send>>, Vec<Box<dyn Any + Send>>) + Send + Sync>,
+/// Says to which of a consumer's subtasks each row goes.
+pub trait Partitioner<B>: Send + Sync {
+    /// Replaces `targets` by one subtask (`< parallelism`) per row of `batch`.
+    ///
+    /// # Errors
+    /// When a row cannot be assigned.
+    fn partition(&self, batch: &B, parallelism: usize, targets: &mut Vec<u32>) -> OperatorResult<()>;
+}
+
+/// How the rows of a producer's subtasks are dealt out to the consumer's. The names are Flink's.
+pub enum Exchange<B> {
+    /// Subtask i to subtask i; both have the same parallelism.
+    Forward,
+    /// Batch by batch to the consumers in turn.
+    Rebalance,
+    /// As `Rebalance`, but among few: each producer has its own share of the consumers, or the other way round.
+    Rescale,
+    /// Everything to everyone.
+    Broadcast,
+    /// Row by row to the owner of the key's key group.
+    Hash(Arc<dyn KeySelector<B>>),
+    /// Row by row to the subtask that the partitioner names.
+    Custom(Arc<dyn Partitioner<B>>),
+}
+
+impl<B> Clone for Exchange<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Forward => Self::Forward,
+            Self::Rebalance => Self::Rebalance,
+            Self::Rescale => Self::Rescale,
+            Self::Broadcast => Self::Broadcast,
+            Self::Hash(keys) => Self::Hash(keys.clone()),
+            Self::Custom(partitioner) => Self::Custom(partitioner.clone()),
+        }
+    }
+}
+
+impl<B> Exchange<B> {
+    /// Its name in Flink's job graph.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Forward => "FORWARD",
+            Self::Rebalance => "REBALANCE",
+            Self::Rescale => "RESCALE",
+            Self::Broadcast => "BROADCAST",
+            Self::Hash(_) => "HASH",
+            Self::Custom(_) => "CUSTOM",
+        }
+    }
+
+    /// Whether there is a channel from subtask `producer` of `producers` to subtask `consumer` of `consumers`.
+    fn connects(&self, (producer, producers): (usize, usize), (consumer, consumers): (usize, usize)) -> bool {
+        match self {
+            Self::Forward => producer == consumer,
+            Self::Rescale if producers <= consumers => consumer * producers / consumers == producer,
+            Self::Rescale => producer * consumers / producers == consumer,
+            _ => true,
+        }
+    }
 }
 
 /// What the channels of an edge are made from: the signals of its producers' and consumers' subtasks.
@@ -36,38 +87,35 @@ pub(crate) struct EdgeSetup<'a> {
     pub(crate) buffer_timeout: Duration,
 }
 
-/// The factory of an edge of batches `B`: gives an `EdgeOutput<B>` per producer, a `Vec<Box<dyn Receiver<B>>>` per
-/// consumer.
-pub(crate) fn edge_factory<B: Batch>(to: VertexId, gate: usize, exchange: Exchange<B>) -> EdgeFactory {
-    let make = move |setup: EdgeSetup<'_>| {
-        let mut receivers: Vec<Vec<Box<dyn crate::channel::Receiver<B>>>> =
-            setup.consumers.iter().map(|_| Vec::new()).collect();
-        let mut outputs: Vec<Box<dyn Any + Send>> = Vec::new();
-        for (p, producer) in setup.producers.iter().enumerate() {
-            let mut channels = Vec::new();
-            for (c, consumer) in setup.consumers.iter().enumerate() {
-                if matches!(exchange, Exchange::Forward) && p != c {
-                    continue;
-                }
+/// The ends of an edge, types erased: an `EdgeOutput<B>` per producer, a `Vec<Box<dyn Receiver<B>>>` per consumer.
+pub(crate) type EdgeEnds = (Vec<Box<dyn Any + Send>>, Vec<Box<dyn Any + Send>>);
+
+/// Makes the channels of an edge of batches `B`.
+pub(crate) fn connect<B: Batch>(exchange: &Exchange<B>, setup: &EdgeSetup<'_>) -> EdgeEnds {
+    let (producers, consumers) = (setup.producers.len(), setup.consumers.len());
+    let mut receivers: Vec<Vec<Box<dyn Receiver<B>>>> = setup.consumers.iter().map(|_| Vec::new()).collect();
+    let mut outputs: Vec<Box<dyn Any + Send>> = Vec::new();
+    for (p, producer) in setup.producers.iter().enumerate() {
+        let mut channels = Vec::new();
+        for (c, consumer) in setup.consumers.iter().enumerate() {
+            if exchange.connects((p, producers), (c, consumers)) {
                 let (sender, receiver) = in_memory(setup.capacity_bytes, producer.clone(), consumer.clone());
                 channels.push(PendingChannel { sender, pending: Vec::new(), rows: 0 });
                 receivers[c].push(receiver);
             }
-            outputs.push(Box::new(EdgeOutput {
-                exchange: exchange.clone(),
-                next: p % channels.len(),
-                channels,
-                max_parallelism: setup.max_parallelism,
-                buffer_timeout: setup.buffer_timeout,
-                pending_since: None,
-                hashes: Vec::new(),
-                targets: Vec::new(),
-            }));
         }
-        let receivers = receivers.into_iter().map(|r| Box::new(r) as Box<dyn Any + Send>).collect();
-        (outputs, receivers)
-    };
-    EdgeFactory { to, gate, make: Arc::new(make) }
+        outputs.push(Box::new(EdgeOutput {
+            exchange: exchange.clone(),
+            next: p % channels.len().max(1),
+            channels,
+            max_parallelism: setup.max_parallelism,
+            buffer_timeout: setup.buffer_timeout,
+            pending_since: None,
+            hashes: Vec::new(),
+            targets: Vec::new(),
+        }));
+    }
+    (outputs, receivers.into_iter().map(|r| Box::new(r) as Box<dyn Any + Send>).collect())
 }
 
 struct PendingChannel<B> {
@@ -111,31 +159,31 @@ pub(crate) struct EdgeOutput<B> {
 }
 
 impl<B: Batch> EdgeOutput<B> {
-    fn emit(&mut self, batch: B) -> OperatorResult<()> {
+    pub(crate) fn emit(&mut self, batch: B) -> OperatorResult<()> {
+        let parallelism = self.channels.len();
         match &self.exchange {
-            Exchange::Forward => self.channels[0].add(batch)?,
-            Exchange::Rebalance => {
-                self.next = (self.next + 1) % self.channels.len();
-                self.channels[self.next].add(batch)?;
-            }
             Exchange::Broadcast => {
                 for channel in &mut self.channels {
                     channel.add(batch.clone())?;
                 }
             }
-            Exchange::Hash(_) if self.channels.len() == 1 => self.channels[0].add(batch)?,
+            Exchange::Forward => self.channels[0].add(batch)?,
+            Exchange::Rebalance | Exchange::Rescale => {
+                self.next = (self.next + 1) % parallelism;
+                self.channels[self.next].add(batch)?;
+            }
+            Exchange::Hash(_) | Exchange::Custom(_) if parallelism == 1 => self.channels[0].add(batch)?,
             Exchange::Hash(keys) => {
                 keys.hash(&batch, &mut self.hashes)?;
-                let (parallelism, max) = (self.channels.len(), self.max_parallelism);
+                let max = self.max_parallelism;
                 self.targets.clear();
                 let target = |hash: &u64| subtask_of(key_group(*hash, max), parallelism, max) as u32;
                 self.targets.extend(self.hashes.iter().map(target));
-                let parts = batch.partition(&self.targets, parallelism);
-                for (channel, part) in self.channels.iter_mut().zip(parts) {
-                    if let Some(part) = part {
-                        channel.add(part)?;
-                    }
-                }
+                self.deal(batch)?;
+            }
+            Exchange::Custom(partitioner) => {
+                partitioner.partition(&batch, parallelism, &mut self.targets)?;
+                self.deal(batch)?;
             }
         }
         if self.pending_since.is_none() {
@@ -144,65 +192,57 @@ impl<B: Batch> EdgeOutput<B> {
         Ok(())
     }
 
-    fn flush(&mut self) -> OperatorResult<()> {
+    /// Row i goes to `self.targets[i]`.
+    fn deal(&mut self, batch: B) -> OperatorResult<()> {
+        let parts = batch.partition(&self.targets, self.channels.len());
+        for (channel, part) in self.channels.iter_mut().zip(parts) {
+            if let Some(part) = part {
+                channel.add(part)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush(&mut self) -> OperatorResult<()> {
         if self.pending_since.take().is_some() {
             self.channels.iter_mut().try_for_each(PendingChannel::flush)?;
         }
         Ok(())
     }
-}
-
-/// All outgoing edges of one subtask.
-pub(crate) struct TaskOutput<B> {
-    edges: Vec<EdgeOutput<B>>,
-    metrics: Arc<TaskMetrics>,
-}
-
-impl<B: Batch> TaskOutput<B> {
-    /// Takes the edges made by [`edge_factory`] for the same `B`.
-    pub(crate) fn new(edges: Vec<Box<dyn Any + Send>>, metrics: Arc<TaskMetrics>) -> OperatorResult<Self> {
-        let edges = edges
-            .into_iter()
-            .map(|edge| edge.downcast::<EdgeOutput<B>>().map(|edge| *edge))
-            .collect::<Result<_, _>>()
-            .map_err(|_| OperatorError::fatal("an edge carries another type than its producer emits"))?;
-        Ok(Self { edges, metrics })
-    }
-
-    pub(crate) fn has_room(&self) -> bool {
-        self.edges.iter().all(|edge| edge.channels.iter().all(|channel| channel.sender.has_room()))
-    }
 
     /// When rows that wait to be coalesced must be sent at the latest.
     pub(crate) fn flush_deadline(&self) -> Option<Instant> {
-        self.edges.iter().filter_map(|edge| Some(edge.pending_since? + edge.buffer_timeout)).min()
+        Some(self.pending_since? + self.buffer_timeout)
     }
 
-    pub(crate) fn flush(&mut self) -> OperatorResult<()> {
-        self.edges.iter_mut().try_for_each(EdgeOutput::flush)
+    pub(crate) fn has_room(&self) -> bool {
+        self.channels.iter().all(|channel| channel.sender.has_room())
     }
 
-    /// Sends a watermark, barrier, idleness or end to every channel, after all rows.
-    pub(crate) fn broadcast(&mut self, element: &Element<B>) -> OperatorResult<()> {
+    /// Sends it to every channel, after all rows.
+    pub(crate) fn broadcast(&mut self, control: &Control) -> OperatorResult<()> {
         self.flush()?;
-        for channel in self.edges.iter_mut().flat_map(|edge| &mut edge.channels) {
-            channel.sender.send(element.clone());
-        }
+        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));
         Ok(())
     }
 }
 
-impl<B: Batch> Output<B> for TaskOutput<B> {
-    fn emit(&mut self, batch: B) -> OperatorResult<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Records;
+
+    #[test]
+    fn rescale_connects_every_subtask_and_no_more_than_it_must() {
+        let rescale = Exchange::<Records<u64>>::Rescale;
+        for (producers, consumers) in [(1, 4), (2, 4), (3, 4), (4, 4), (4, 3), (4, 1), (2, 5)] {
+            let pairs: Vec<(usize, usize)> = (0..producers)
+                .flat_map(|p| (0..consumers).map(move |c| (p, c)))
+                .filter(|&(p, c)| rescale.connects((p, producers), (c, consumers)))
+                .collect();
+            assert_eq!(pairs.len(), producers.max(consumers), "{producers} to {consumers}: {pairs:?}");
+            assert!((0..producers).all(|p| pairs.iter().any(|pair| pair.0 == p)));
+            assert!((0..consumers).all(|c| pairs.iter().any(|pair| pair.1 == c)));
         }
-        let Some((last, others)) = self.edges.split_last_mut() else { return Ok(()) };
-        self.metrics.num_records_out.add(batch.num_rows() as u64);
-        self.metrics.num_bytes_out.add(batch.num_bytes() as u64);
-        for edge in others {
-            edge.emit(batch.clone())?;
-        }
-        last.emit(batch)
     }
 }

@@ -4,7 +4,7 @@
 //! channel that has delivered the barrier is not read until every channel has.
 
 use crate::channel::Receiver;
-use crate::element::{Barrier, Element};
+use crate::element::{Barrier, Control, Element};
 use crate::time::{MAX_WATERMARK, MIN_WATERMARK, Timestamp};
 
 struct InputChannel<B> {
@@ -85,15 +85,18 @@ impl<B> Gate<B> {
     }
 
     fn take(&mut self, current: usize, element: Element<B>) -> GateEvent<B> {
+        let control = match element {
+            Element::Batch(batch) => return GateEvent::Batch { input: self.channels[current].index, batch },
+            Element::Control(control) => control,
+        };
         let channel = &mut self.channels[current];
-        match element {
-            Element::Batch(batch) => GateEvent::Batch { input: channel.index, batch },
-            Element::Watermark(watermark) => {
+        match control {
+            Control::Watermark(watermark) => {
                 channel.watermark = channel.watermark.max(watermark);
                 self.advance()
             }
-            Element::Idle | Element::Active => {
-                channel.idle = matches!(element, Element::Idle);
+            Control::Idle | Control::Active => {
+                channel.idle = matches!(control, Control::Idle);
                 let idle = self.channels.iter().all(|c| c.idle || c.ended);
                 if idle == self.idle {
                     return self.advance();
@@ -101,13 +104,13 @@ impl<B> Gate<B> {
                 self.idle = idle;
                 GateEvent::Idle(idle)
             }
-            Element::End => {
+            Control::End => {
                 channel.ended = true;
                 channel.watermark = MAX_WATERMARK;
                 self.ended = self.channels.iter().all(|c| c.ended);
                 if self.ended { GateEvent::End } else { self.advance() }
             }
-            Element::Barrier(barrier) => {
+            Control::Barrier(barrier) => {
                 channel.aligned = true;
                 self.barrier = Some(barrier);
                 if self.channels.iter().any(|c| !c.aligned) {
@@ -162,7 +165,11 @@ mod tests {
     }
 
     fn barrier(checkpoint: u64) -> Element<&'static str> {
-        Element::Barrier(Barrier { checkpoint, kind: BarrierKind::Checkpoint })
+        Element::Control(Control::Barrier(Barrier { checkpoint, kind: BarrierKind::Checkpoint }))
+    }
+
+    fn watermark(time: Timestamp) -> Element<&'static str> {
+        Element::Control(Control::Watermark(time))
     }
 
     #[test]
@@ -177,20 +184,20 @@ mod tests {
 
     #[test]
     fn the_watermark_is_the_minimum_of_the_channels_that_are_not_idle() {
-        use Element::{Active, Idle, Watermark};
+        let (idle, active) = (|| Element::Control(Control::Idle), || Element::Control(Control::Active));
         let seen = run(vec![
-            vec![Watermark(5), Watermark(7), Watermark(8), Watermark(9)],
-            vec![Watermark(3), Idle, Active, Watermark(4), Idle],
+            vec![watermark(5), watermark(7), watermark(8), watermark(9)],
+            vec![watermark(3), idle(), active(), watermark(4), idle()],
         ]);
         assert_eq!(seen, ["Watermark(3)", "Watermark(7)", "Watermark(8)", "Watermark(9)"]);
     }
 
     #[test]
     fn an_ended_channel_holds_nothing_back_and_still_delivers_barriers() {
-        use Element::{End, Watermark};
+        let end = || Element::Control(Control::End);
         let seen = run(vec![
-            vec![Watermark(5), End, barrier(1), barrier(2)],
-            vec![Watermark(3), barrier(1), Watermark(9), End, barrier(2)],
+            vec![watermark(5), end(), barrier(1), barrier(2)],
+            vec![watermark(3), barrier(1), watermark(9), end(), barrier(2)],
         ]);
         assert_eq!(seen, ["Watermark(3)", "barrier 1", "Watermark(9)", "End", "barrier 2"]);
     }

@@ -4,14 +4,20 @@
 //! Types are erased here and nowhere else: within a vertex everything is typed, and [`Port`] carries the type of a
 //! vertex's output, so that only inputs of that type can be connected to it.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::batch::Batch;
-use crate::error::{Error, OperatorResult};
-use crate::exchange::{EdgeFactory, edge_factory};
-use crate::key_group::{KeySelector, MAX_MAX_PARALLELISM};
+use crate::batch::{Batch, Either, Rows};
+use crate::channel::Receiver;
+use crate::element::Element;
+use crate::error::{Error, OperatorError, OperatorResult};
+pub use crate::exchange::Exchange;
+use crate::exchange::{EdgeEnds, EdgeSetup, connect};
+use crate::key_group::MAX_MAX_PARALLELISM;
 use crate::operator::OperatorFactory;
+use crate::output::{SidePort, side_port};
+use crate::side_output::SideOutputs;
 use crate::sink::Committer;
 use crate::source::{Source, SplitEnumerator, WatermarkStrategy};
 use crate::task::{self, TaskBody, TaskSetup};
@@ -19,44 +25,11 @@ use crate::task::{self, TaskBody, TaskSetup};
 /// Index of a vertex in its graph.
 pub type VertexId = usize;
 
-/// How the rows of a producer's subtasks are dealt out to the consumer's.
-pub enum Exchange<B> {
-    /// Subtask i to subtask i; both have the same parallelism.
-    Forward,
-    /// Batch by batch to the consumers in turn.
-    Rebalance,
-    /// Everything to everyone.
-    Broadcast,
-    /// Row by row to the owner of the key's key group.
-    Hash(Arc<dyn KeySelector<B>>),
-}
-
-impl<B> Clone for Exchange<B> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Forward => Self::Forward,
-            Self::Rebalance => Self::Rebalance,
-            Self::Broadcast => Self::Broadcast,
-            Self::Hash(keys) => Self::Hash(keys.clone()),
-        }
-    }
-}
-
-impl<B> Exchange<B> {
-    /// Its name in Flink's job graph.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Forward => "FORWARD",
-            Self::Rebalance => "REBALANCE",
-            Self::Broadcast => "BROADCAST",
-            Self::Hash(_) => "HASH",
-        }
-    }
-}
-
-/// The output of a vertex, to connect inputs to.
+/// The output of a vertex, or one of its side outputs, to connect inputs to.
 pub struct Port<O> {
     vertex: VertexId,
+    /// Index into [`Vertex::ports`].
+    port: usize,
     output: PhantomData<fn() -> O>,
 }
 
@@ -85,10 +58,56 @@ pub struct Input<I> {
     pub index: usize,
 }
 
+/// Turns a consumer's erased end of an edge into receivers of what its operator takes.
+type TakeReceivers<I> =
+    Arc<dyn Fn(Box<dyn Any + Send>) -> OperatorResult<Vec<Box<dyn Receiver<I>>>> + Send + Sync>;
+
+/// An input whose edge may carry another type than its operator takes.
+pub(crate) struct AnyInput<I> {
+    from: (VertexId, usize),
+    exchange: &'static str,
+    pub(crate) index: usize,
+    make: MakeEdge,
+    pub(crate) take: TakeReceivers<I>,
+}
+
+impl<X: Batch> Input<X> {
+    /// An input of an operator that takes `I`, into which `convert` puts this input's batches.
+    fn of<I: 'static>(self, convert: fn(X) -> I) -> AnyInput<I> {
+        let exchange = self.exchange.clone();
+        AnyInput {
+            from: (self.from.vertex, self.from.port),
+            exchange: self.exchange.name(),
+            index: self.index,
+            make: Arc::new(move |setup| connect(&exchange, &setup)),
+            take: Arc::new(move |end| {
+                let channels = end.downcast::<Vec<Box<dyn Receiver<X>>>>().map_err(|_| {
+                    OperatorError::fatal("an edge carries another type than its consumer takes")
+                })?;
+                let converted = channels.into_iter().map(|channel| Box::new(Converted(channel, convert)));
+                Ok(converted.map(|channel| channel as Box<dyn Receiver<I>>).collect())
+            }),
+        }
+    }
+}
+
+struct Converted<X, I>(Box<dyn Receiver<X>>, fn(X) -> I);
+
+impl<X, I> Receiver<I> for Converted<X, I> {
+    fn receive(&mut self) -> Option<Element<I>> {
+        Some(match self.0.receive()? {
+            Element::Batch(batch) => Element::Batch((self.1)(batch)),
+            Element::Control(control) => Element::Control(control),
+        })
+    }
+}
+
 /// An operator of a chain.
 pub struct OperatorNode<I, O> {
     /// Stable id within the job: state is found by it.
     pub uid: String,
+    /// Ids of the operators that are fused into this one, whose state it keeps beside its own.
+    pub parts: Vec<String>,
     /// Human-readable name.
     pub name: String,
     /// Makes the operator of one subtask.
@@ -100,7 +119,7 @@ pub struct OperatorNode<I, O> {
 impl<I, O> OperatorNode<I, O> {
     /// An operator that is not a sink.
     pub fn new(uid: impl Into<String>, name: impl Into<String>, factory: OperatorFactory<I, O>) -> Self {
-        Self { uid: uid.into(), name: name.into(), factory, committer: None }
+        Self { uid: uid.into(), parts: Vec::new(), name: name.into(), factory, committer: None }
     }
 }
 
@@ -108,11 +127,24 @@ impl<I, O> Clone for OperatorNode<I, O> {
     fn clone(&self) -> Self {
         Self {
             uid: self.uid.clone(),
+            parts: self.parts.clone(),
             name: self.name.clone(),
             factory: self.factory.clone(),
             committer: self.committer.clone(),
         }
     }
+}
+
+/// A source at the beginning of a vertex.
+pub struct SourceNode<S> {
+    /// Human-readable name.
+    pub name: String,
+    /// Stable id within the job.
+    pub uid: String,
+    /// What is read.
+    pub source: Arc<dyn Source<S>>,
+    /// How watermarks are found; `None`: there are none before the end.
+    pub watermarks: Option<Arc<dyn WatermarkStrategy<S>>>,
 }
 
 /// An edge, with its types erased.
@@ -128,6 +160,29 @@ pub struct Edge {
 
 /// Makes the body of one subtask.
 pub(crate) type BodyFactory = Arc<dyn Fn(TaskSetup) -> OperatorResult<Box<dyn TaskBody>> + Send + Sync>;
+
+/// Makes the channels of one edge.
+pub(crate) type MakeEdge = Arc<dyn Fn(EdgeSetup<'_>) -> EdgeEnds + Send + Sync>;
+
+/// An outgoing edge: its consumer, which of the consumer's inputs it is, and its channels.
+pub(crate) struct OutEdge {
+    pub(crate) to: VertexId,
+    pub(crate) gate: usize,
+    pub(crate) make: MakeEdge,
+}
+
+/// Registers a side output of one subtask and takes its edges.
+pub(crate) type MakeSidePort =
+    Arc<dyn Fn(&SideOutputs, Vec<Box<dyn Any + Send>>) -> OperatorResult<Box<dyn SidePort>> + Send + Sync>;
+
+/// One output of a vertex; the first is the main one, all others are side outputs.
+#[derive(Default)]
+pub(crate) struct VertexPort {
+    /// `None` for the main output.
+    pub(crate) side: Option<MakeSidePort>,
+    /// Known only once consumers are connected.
+    pub(crate) edges: Vec<OutEdge>,
+}
 
 /// Makes a source's enumerator.
 pub(crate) type EnumeratorFactory =
@@ -146,15 +201,42 @@ pub struct Vertex {
     pub(crate) body: BodyFactory,
     pub(crate) enumerator: Option<EnumeratorFactory>,
     pub(crate) committers: Vec<(String, Arc<dyn Committer>)>,
-    /// Makes the channels of each outgoing edge, which is only known once consumers are connected.
-    pub(crate) outputs: Vec<EdgeFactory>,
+    pub(crate) ports: Vec<VertexPort>,
     pub(crate) inputs: Vec<Edge>,
 }
 
 impl Vertex {
+    fn new(uid: String, name: String, parallelism: usize) -> Self {
+        Self {
+            operators: vec![uid.clone()],
+            uid,
+            name,
+            parallelism,
+            body: Arc::new(|_| Err(OperatorError::fatal("a vertex has no body"))),
+            enumerator: None,
+            committers: Vec::new(),
+            ports: vec![VertexPort::default()],
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Chains an operator to it.
+    fn append<I, O>(&mut self, node: &OperatorNode<I, O>) {
+        self.name.push_str(" -> ");
+        self.name.push_str(&node.name);
+        self.operators.push(node.uid.clone());
+        self.operators.extend(node.parts.iter().cloned());
+        self.committers.extend(node.committer.clone().map(|committer| (node.uid.clone(), committer)));
+    }
+
     /// Whether it reads from the outside.
     pub fn is_source(&self) -> bool {
         self.enumerator.is_some()
+    }
+
+    /// Whether nothing reads what it emits.
+    pub fn is_sink(&self) -> bool {
+        self.ports.iter().all(|port| port.edges.is_empty())
     }
 
     /// Its incoming edges.
@@ -187,16 +269,37 @@ impl JobGraph {
         watermarks: Option<Arc<dyn WatermarkStrategy<B>>>,
         rest: Vec<OperatorNode<B, B>>,
     ) -> Port<B> {
-        let (name, uid) = (name.into(), uid.into());
-        let enumerator_source = source.clone();
+        let source = SourceNode { name: name.into(), uid: uid.into(), source, watermarks };
+        self.push_source(source, parallelism, None, rest)
+    }
+
+    /// Adds a source, the operator `head` that takes its batches, and the operators chained to that.
+    pub fn add_source_with<S: Batch, B: Batch>(
+        &mut self,
+        source: SourceNode<S>,
+        parallelism: usize,
+        head: OperatorNode<S, B>,
+        rest: Vec<OperatorNode<B, B>>,
+    ) -> Port<B> {
+        self.push_source(source, parallelism, Some(head), rest)
+    }
+
+    fn push_source<S: Batch, B: Batch>(
+        &mut self,
+        source: SourceNode<S>,
+        parallelism: usize,
+        head: Option<OperatorNode<S, B>>,
+        rest: Vec<OperatorNode<B, B>>,
+    ) -> Port<B> {
+        let enumerator_source = source.source.clone();
         let enumerator: EnumeratorFactory =
             Arc::new(move |parallelism, restored| enumerator_source.enumerator(parallelism, restored));
-        let chain = rest.clone();
-        let (body_uid, body_name) = (uid.clone(), name.clone());
-        let body: BodyFactory = Arc::new(move |setup| {
-            task::source_body(&body_uid, &body_name, source.as_ref(), watermarks.clone(), &chain, setup)
-        });
-        self.push(uid, name, parallelism, body, Some(enumerator), &rest, Vec::new(), Vec::new())
+        let mut vertex = Vertex::new(source.uid.clone(), source.name.clone(), parallelism);
+        vertex.enumerator = Some(enumerator);
+        head.iter().for_each(|head| vertex.append(head));
+        rest.iter().for_each(|node| vertex.append(node));
+        vertex.body = Arc::new(move |setup| task::source_body(&source, head.as_ref(), &rest, setup));
+        self.push(vertex)
     }
 
     /// Adds an operator with its inputs, and the operators chained to it. A sink is an operator whose output nobody
@@ -208,55 +311,57 @@ impl JobGraph {
         head: OperatorNode<I, O>,
         rest: Vec<OperatorNode<O, O>>,
     ) -> Port<O> {
-        let vertex = self.vertices.len();
-        let mut edges = Vec::new();
-        for (gate, input) in inputs.iter().enumerate() {
-            let from = input.from.vertex;
-            edges.push(Edge { from, to: vertex, exchange: input.exchange.name() });
-            let edge = edge_factory(vertex, gate, input.exchange.clone());
-            self.vertices[from].outputs.push(edge);
-        }
-        let indices: Vec<usize> = inputs.iter().map(|input| input.index).collect();
-        let (uid, name, head_committer) = (head.uid.clone(), head.name.clone(), head.committer.clone());
-        let chain = rest.clone();
-        let body: BodyFactory = Arc::new(move |setup| task::operator_body(&head, &chain, &indices, setup));
-        let committers = head_committer.map(|committer| (uid.clone(), committer)).into_iter().collect();
-        self.push(uid, name, parallelism, body, None, &rest, committers, edges)
+        let inputs = inputs.into_iter().map(|input| input.of(|batch| batch)).collect();
+        self.push_operator(parallelism, inputs, head, rest)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of a vertex, from two callers")]
-    fn push<B>(
+    /// Adds an operator with inputs of two types, and the operators chained to it.
+    pub fn add_two_input_operator<A: Batch, B: Batch, O: Batch>(
         &mut self,
-        uid: String,
-        head_name: String,
         parallelism: usize,
-        body: BodyFactory,
-        enumerator: Option<EnumeratorFactory>,
-        rest: &[OperatorNode<B, B>],
-        mut committers: Vec<(String, Arc<dyn Committer>)>,
-        inputs: Vec<Edge>,
-    ) -> Port<B> {
-        let mut name = head_name;
-        let mut operators = vec![uid.clone()];
-        for node in rest {
-            name.push_str(" -> ");
-            name.push_str(&node.name);
-            operators.push(node.uid.clone());
-            committers.extend(node.committer.clone().map(|committer| (node.uid.clone(), committer)));
+        first: Vec<Input<A>>,
+        second: Vec<Input<B>>,
+        head: OperatorNode<Either<A, B>, O>,
+        rest: Vec<OperatorNode<O, O>>,
+    ) -> Port<O> {
+        let first = first.into_iter().map(|input| input.of(Either::First));
+        let second = second.into_iter().map(|input| input.of(Either::Second));
+        self.push_operator(parallelism, first.chain(second).collect(), head, rest)
+    }
+
+    /// The side output `tag` of the vertex that emits at `of`, as batches `X`.
+    pub fn side_output<O, X: Batch>(&mut self, of: Port<O>, tag: impl Into<String>) -> Port<X> {
+        let tag = tag.into();
+        let make: MakeSidePort = Arc::new(move |outputs, edges| side_port::<X>(&tag, outputs, edges));
+        let ports = &mut self.vertices[of.vertex].ports;
+        ports.push(VertexPort { side: Some(make), edges: Vec::new() });
+        Port { vertex: of.vertex, port: ports.len() - 1, output: PhantomData }
+    }
+
+    fn push_operator<I: Rows, O: Batch>(
+        &mut self,
+        parallelism: usize,
+        inputs: Vec<AnyInput<I>>,
+        head: OperatorNode<I, O>,
+        rest: Vec<OperatorNode<O, O>>,
+    ) -> Port<O> {
+        let to = self.vertices.len();
+        let mut vertex = Vertex::new(head.uid.clone(), head.name.clone(), parallelism);
+        vertex.operators.extend(head.parts.iter().cloned());
+        vertex.committers.extend(head.committer.clone().map(|committer| (head.uid.clone(), committer)));
+        rest.iter().for_each(|node| vertex.append(node));
+        for (gate, input) in inputs.iter().enumerate() {
+            let (from, port) = input.from;
+            vertex.inputs.push(Edge { from, to, exchange: input.exchange });
+            self.vertices[from].ports[port].edges.push(OutEdge { to, gate, make: input.make.clone() });
         }
-        let vertex = self.vertices.len();
-        self.vertices.push(Vertex {
-            uid,
-            name,
-            parallelism,
-            operators,
-            body,
-            enumerator,
-            committers,
-            outputs: Vec::new(),
-            inputs,
-        });
-        Port { vertex, output: PhantomData }
+        vertex.body = Arc::new(move |setup| task::operator_body(&head, &rest, &inputs, setup));
+        self.push(vertex)
+    }
+
+    fn push<O>(&mut self, vertex: Vertex) -> Port<O> {
+        self.vertices.push(vertex);
+        Port { vertex: self.vertices.len() - 1, port: 0, output: PhantomData }
     }
 
     /// Checks what the types cannot: parallelisms, unique uids.

@@ -4,16 +4,18 @@
 //! - [`batch`]: what flows, typed [`batch::Records`] or Arrow's `RecordBatch`; [`element`]: what travels on a channel
 //! - [`operator`], [`source`], [`sink`]: the three things a user of the runtime writes
 //! - [`key_group`]: how a key finds its subtask, today and after a rescale
-//! - [`graph`]: tasks and exchanges; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
+//! - [`config`]: Flink's configuration keys
+//! - [`graph`]: tasks; [`exchange`]: how rows are dealt out; [`side_output`]: rows beside an operator's output; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
 //! - [`keyed_state`], [`timers`]: the heap backend, by key group; [`state`]: what an operator hands to a checkpoint and gets back from one
 mod arrow_batch;
 pub mod batch;
 mod chain;
 pub mod channel;
 pub mod checkpoint;
+pub mod config;
 pub mod element;
 pub mod error;
-mod exchange;
+pub mod exchange;
 pub mod fault;
 mod gate;
 pub mod graph;
@@ -23,7 +25,9 @@ pub mod keyed_state;
 mod mailbox;
 pub mod metrics;
 pub mod operator;
+mod output;
 pub mod restart;
+pub mod side_output;
 pub mod sink;
 pub mod source;
 pub mod state;

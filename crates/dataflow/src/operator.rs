@@ -1,16 +1,20 @@
 //! An operator: single-threaded, push-based, and whole batches at a time.
 //!
-//! The runtime calls `open` once, then the other methods in the order of its input, always from one thread. A method
-//! that fails, or panics, fails the task. Operators never block, sleep or wait for another task.
+//! An instance is made, used and dropped on the thread of its subtask. The runtime calls `open` once, then the other
+//! methods in the order of its input. A method that fails, or panics, fails the task. Operators never block, sleep or wait
+//! for another task.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::channel::Signal;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
+use crate::key_group::{DEFAULT_MAX_PARALLELISM, range_of};
 use crate::metrics::TaskMetrics;
-use crate::state::{RestoredState, SnapshotFn};
-use crate::time::{Clock, Timestamp};
+use crate::side_output::SideOutputs;
+use crate::state::{RestoredState, SnapshotFn, StateSegment};
+use crate::time::{Clock, ManualClock, Timestamp};
 
 /// Where an operator emits to: the next operator of its chain, or the task's channels.
 pub trait Output<O> {
@@ -52,14 +56,60 @@ pub struct OperatorContext {
     pub clock: Arc<dyn Clock>,
     /// The subtask's metrics.
     pub metrics: Arc<TaskMetrics>,
+    /// Wakes the subtask's thread: for what arrives from other threads. The task then polls its source, and asks each
+    /// operator for [`Operator::next_processing_time`] again.
+    pub waker: Arc<Signal>,
     /// This subtask's share of the operator's state; empty on a fresh start.
     pub restored: RestoredState,
+    /// All state of the restored checkpoint, for [`OperatorContext::part`].
+    pub segments: Arc<Vec<StateSegment>>,
+    /// Where to emit what does not go to the operator's output.
+    pub side_outputs: SideOutputs,
+}
+
+impl OperatorContext {
+    /// What an operator is told outside a job, by a harness: subtask `subtask` of `parallelism`, 128 key groups, a clock
+    /// that stands still at 0, no state.
+    pub fn detached(uid: &str, subtask: usize, parallelism: usize) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            name: uid.to_owned(),
+            subtask,
+            parallelism,
+            max_parallelism: DEFAULT_MAX_PARALLELISM,
+            key_groups: range_of(subtask, parallelism, DEFAULT_MAX_PARALLELISM),
+            attempt: 0,
+            lineage: "0".repeat(32),
+            clock: Arc::new(ManualClock::new(0)),
+            metrics: Arc::new(TaskMetrics::default()),
+            waker: Arc::new(Signal::default()),
+            restored: RestoredState::default(),
+            segments: Arc::default(),
+            side_outputs: SideOutputs::default(),
+        }
+    }
+
+    /// The same without the restored state: for an operator that keeps what it was told.
+    pub fn without_state(&self) -> Self {
+        Self { restored: RestoredState::default(), segments: Arc::default(), ..self.clone() }
+    }
+
+    /// What one of several operators that are fused into this one is told: the same but for its id, name and state.
+    ///
+    /// # Errors
+    /// When its state is inconsistent.
+    pub fn part(&self, uid: &str, name: &str) -> OperatorResult<Self> {
+        let segments: Vec<StateSegment> = self.segments.iter().filter(|s| s.uid == uid).cloned().collect();
+        let restored =
+            RestoredState::share(&segments, self.subtask, self.parallelism, self.key_groups.clone())?;
+        Ok(Self { uid: uid.to_owned(), name: name.to_owned(), restored, ..self.clone() })
+    }
 }
 
 /// Transforms batches of `I` into batches of `O`.
 ///
 /// An operator with several inputs tells them apart by the input's index.
-pub trait Operator<I, O>: Send {
+pub trait Operator<I, O> {
     /// Prepares for input, from `context.restored` if that is not empty.
     ///
     /// # Errors
@@ -80,6 +130,24 @@ pub trait Operator<I, O>: Send {
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut dyn Output<O>) -> OperatorResult<Timestamp> {
         let _ = out;
         Ok(watermark)
+    }
+
+    /// False while it has as much in flight as it may: the task reads no input until a timer or its waker has made
+    /// room. Asked of a task's first operator only.
+    fn wants_input(&self) -> bool {
+        true
+    }
+
+    /// False while something that came in is still in flight: the end of the input waits for it. Asked of a task's first
+    /// operator only.
+    fn is_drained(&self) -> bool {
+        true
+    }
+
+    /// A watermark that the operator makes or held back and now lets go, asked after each batch and each processing time.
+    /// Asked of a task's first operator only.
+    fn take_watermark(&mut self) -> Option<Timestamp> {
+        None
     }
 
     /// The earliest processing time at which `on_processing_time` wants to be called.
@@ -112,6 +180,20 @@ pub trait Operator<I, O>: Send {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
         let _ = checkpoint;
         Ok(None)
+    }
+
+    /// Captures the state of all operators that are fused into this one, whose own id is `uid`.
+    ///
+    /// # Errors
+    /// As for [`Operator::snapshot`].
+    fn snapshot_parts(
+        &mut self,
+        uid: &str,
+        checkpoint: CheckpointId,
+        into: &mut Vec<(String, SnapshotFn)>,
+    ) -> OperatorResult<()> {
+        into.extend(self.snapshot(checkpoint)?.map(|snapshot| (uid.to_owned(), snapshot)));
+        Ok(())
     }
 
     /// The checkpoint, and with it all before it, is durable.

@@ -20,7 +20,7 @@ use crate::time::{Clock, SystemClock, Timestamp};
 pub type Committable = Vec<u8>;
 
 /// Writes batches on the thread of its subtask.
-pub trait SinkWriter<B>: Send {
+pub trait SinkWriter<B> {
     /// Writes a batch.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ pub fn node<B: Batch>(
     let factory: OperatorFactory<B, B> = Arc::new(move || {
         Box::new(SinkOperator { sink: sink.clone(), writer: None, pending: BTreeMap::new(), metrics: None })
     });
-    OperatorNode { uid: uid.into(), name: name.into(), factory, committer }
+    OperatorNode { committer, ..OperatorNode::new(uid, name, factory) }
 }
 
 struct SinkOperator<B> {

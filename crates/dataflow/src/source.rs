@@ -60,7 +60,7 @@ pub enum Poll<B> {
 }
 
 /// Reads splits on the thread of its subtask. A call to `poll` returns soon: a batch's worth of work.
-pub trait SourceReader<B>: Send {
+pub trait SourceReader<B> {
     /// Opens a split at its position.
     ///
     /// # Errors

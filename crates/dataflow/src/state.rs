@@ -14,13 +14,15 @@ use crate::error::{OperatorError, OperatorResult};
 pub type SnapshotFn = Box<dyn FnOnce(&mut StateWriter) -> OperatorResult<()> + Send>;
 
 /// How the pieces of a state are dealt out on restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateKind {
     /// By key group.
     Keyed,
     /// Items, dealt out evenly.
     List,
+    /// Items that every subtask gets, all of them (Flink's union list state, and its broadcast state).
+    Union,
 }
 
 /// A key group and bytes that belong to it.
@@ -64,6 +66,11 @@ impl StateWriter {
         self.segment(name, fingerprint, StateKind::List).frames.push((0, item));
     }
 
+    /// Adds an item of union state. A state that is the same in all subtasks is written by one of them.
+    pub fn union(&mut self, name: &str, fingerprint: &str, item: Vec<u8>) {
+        self.segment(name, fingerprint, StateKind::Union).frames.push((0, item));
+    }
+
     fn segment(&mut self, name: &str, fingerprint: &str, kind: StateKind) -> &mut StateSegment {
         let found = self.segments.iter().position(|s| s.name == name && s.kind == kind);
         let index = found.unwrap_or_else(|| {
@@ -88,7 +95,7 @@ impl StateWriter {
 /// The state of one operator that one subtask gets back: its key groups, its share of the lists.
 #[derive(Debug, Default, Clone)]
 pub struct RestoredState {
-    states: BTreeMap<(String, bool), (String, Vec<Frame>)>,
+    states: BTreeMap<(String, StateKind), (String, Vec<Frame>)>,
 }
 
 impl RestoredState {
@@ -105,10 +112,9 @@ impl RestoredState {
         let mut restored = Self::default();
         let mut dealt: BTreeMap<&str, usize> = BTreeMap::new();
         for segment in segments {
-            let keyed = segment.kind == StateKind::Keyed;
             let (fingerprint, frames) = restored
                 .states
-                .entry((segment.name.clone(), keyed))
+                .entry((segment.name.clone(), segment.kind))
                 .or_insert_with(|| (segment.fingerprint.clone(), Vec::new()));
             if *fingerprint != segment.fingerprint {
                 return Err(OperatorError::fatal(format!(
@@ -117,12 +123,14 @@ impl RestoredState {
                 )));
             }
             for (key_group, bytes) in &segment.frames {
-                let mine = if keyed {
-                    key_groups.contains(key_group)
-                } else {
-                    let next = dealt.entry(&segment.name).or_default();
-                    *next += 1;
-                    (*next - 1) % parallelism == subtask
+                let mine = match segment.kind {
+                    StateKind::Keyed => key_groups.contains(key_group),
+                    StateKind::Union => true,
+                    StateKind::List => {
+                        let next = dealt.entry(&segment.name).or_default();
+                        *next += 1;
+                        (*next - 1) % parallelism == subtask
+                    }
                 };
                 if mine {
                     frames.push((*key_group, bytes.clone()));
@@ -142,7 +150,7 @@ impl RestoredState {
     /// # Errors
     /// When the state was written under another fingerprint.
     pub fn keyed(&self, name: &str, fingerprint: &str) -> OperatorResult<&[Frame]> {
-        self.get(name, true, fingerprint)
+        self.get(name, StateKind::Keyed, fingerprint)
     }
 
     /// This subtask's items of a list state.
@@ -150,11 +158,19 @@ impl RestoredState {
     /// # Errors
     /// When the state was written under another fingerprint.
     pub fn list(&self, name: &str, fingerprint: &str) -> OperatorResult<impl Iterator<Item = &[u8]>> {
-        Ok(self.get(name, false, fingerprint)?.iter().map(|(_, item)| item.as_slice()))
+        Ok(self.get(name, StateKind::List, fingerprint)?.iter().map(|(_, item)| item.as_slice()))
     }
 
-    fn get(&self, name: &str, keyed: bool, fingerprint: &str) -> OperatorResult<&[Frame]> {
-        match self.states.get(&(name.to_owned(), keyed)) {
+    /// All items of a union state, of all subtasks.
+    ///
+    /// # Errors
+    /// When the state was written under another fingerprint.
+    pub fn union(&self, name: &str, fingerprint: &str) -> OperatorResult<impl Iterator<Item = &[u8]>> {
+        Ok(self.get(name, StateKind::Union, fingerprint)?.iter().map(|(_, item)| item.as_slice()))
+    }
+
+    fn get(&self, name: &str, kind: StateKind, fingerprint: &str) -> OperatorResult<&[Frame]> {
+        match self.states.get(&(name.to_owned(), kind)) {
             None => Ok(&[]),
             Some((written, frames)) if written == fingerprint => Ok(frames),
             Some((written, _)) => Err(OperatorError::fatal(format!(

@@ -2,7 +2,6 @@
 
 mod bench;
 mod bench_keeper;
-mod config_file;
 mod keeper;
 mod nexmark;
 mod progress;

@@ -5,23 +5,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use streamkeeper_dataflow::Error;
-use streamkeeper_dataflow::checkpoint::coordinator::CoordinatorConfig;
-use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
-use streamkeeper_dataflow::job::{JobConfig, JobHandle, JobStatus, new_lineage, start};
-use streamkeeper_sql::config::{Config, JobSettings};
+use streamkeeper_dataflow::config::file;
+use streamkeeper_dataflow::job::{JobHandle, JobStatus, launch};
+use streamkeeper_sql::config::{self, Config, JobSettings};
 use streamkeeper_sql::error::SqlError;
 use streamkeeper_sql::parser::parse_script;
 use streamkeeper_sql::session::{PlannedJob, Session, StatementResult};
 
 use crate::progress::{self, Totals};
 use crate::usage::{Usage, process_start_ms};
-use crate::{Failure, SqlArgs, config_file};
+use crate::{Failure, SqlArgs};
 
 /// Larger scripts are refused.
 const MAX_SCRIPT_BYTES: u64 = 4 << 20;
-
-/// Bytes that wait between two subtasks.
-const CHANNEL_CAPACITY_BYTES: usize = 1 << 20;
 
 /// Runs the command.
 pub(crate) fn sql(args: &SqlArgs) -> Result<(), Failure> {
@@ -80,15 +76,15 @@ fn script(args: &SqlArgs) -> Result<(String, Option<String>), Failure> {
 
 /// The file's keys, then those of the command line.
 fn configuration(args: &SqlArgs) -> Result<Config, Failure> {
-    let mut config = Config::default();
+    let mut config = config::new();
     let mut set = |key: &str, value: &str| -> Result<(), Failure> {
         if let Some(warning) = config.set(key, value).map_err(Failure::usage)? {
             tracing::warn!("{warning}");
         }
         Ok(())
     };
-    if let Some(path) = config_file::path() {
-        for (key, value) in config_file::read(&path).map_err(Failure::usage)? {
+    if let Some(path) = file::path() {
+        for (key, value) in file::read(&path).map_err(Failure::usage)? {
             set(&key, &value)?;
         }
     }
@@ -112,29 +108,10 @@ fn run_job(
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let name = settings.name.clone().unwrap_or(planned.name);
-    let (storage, lineage, restore) = match &from {
-        Some(path) => {
-            let location = locate(path).map_err(Failure::job)?;
-            let storage =
-                CheckpointStorage::directory(&location.directory, &location.lineage).map_err(Failure::job)?;
-            let restored = storage.read(location.checkpoint).map_err(Failure::job)?;
-            note(
-                args,
-                &format!("Resuming from checkpoint {} of run {}", location.checkpoint, location.lineage),
-            );
-            (storage, location.lineage, Some(restored))
-        }
-        None => {
-            let lineage = new_lineage();
-            let storage = match &settings.checkpoint_directory {
-                Some(directory) => CheckpointStorage::directory(directory, &lineage),
-                None => CheckpointStorage::in_memory(&lineage),
-            };
-            (storage.map_err(Failure::job)?, lineage, None)
-        }
-    };
-    let config = job_config(&name, lineage, settings);
-    let job = start(planned.graph, config, storage, restore).map_err(Failure::job)?;
+    if let Some(path) = &from {
+        note(args, &format!("Resuming from {}", path.display()));
+    }
+    let job = launch(planned.graph, &name, settings, from.as_deref()).map_err(Failure::job)?;
     if !args.quiet {
         progress::print_tasks(&name, &job.vertices());
     }
@@ -157,24 +134,6 @@ fn run_job(
 
 fn job_failure(name: &str, error: &Error) -> Failure {
     Failure::job(format!("job {name} failed in {error}"))
-}
-
-fn job_config(name: &str, lineage: String, settings: &JobSettings) -> JobConfig {
-    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    JobConfig {
-        name: name.to_owned(),
-        lineage,
-        checkpointing: CoordinatorConfig {
-            interval_ms: settings.checkpoint_interval.map(ms),
-            timeout_ms: ms(settings.checkpoint_timeout),
-            min_pause_ms: ms(settings.min_pause),
-            tolerable_failures: settings.tolerable_failures,
-        },
-        num_retained: settings.num_retained,
-        restart: settings.restart.clone(),
-        channel_capacity_bytes: CHANNEL_CAPACITY_BYTES,
-        buffer_timeout: settings.buffer_timeout,
-    }
 }
 
 fn report(

@@ -8,25 +8,13 @@ use arrow::array::RecordBatch;
 use streamkeeper_connectors::schema::{DataType, Field, TypeKind};
 use streamkeeper_connectors::table::{ScanRequest, TableDescriptor, create_source};
 use streamkeeper_dataflow::OperatorResult;
-use streamkeeper_dataflow::metrics::TaskMetrics;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::source::{Assignment, Poll, Source, SourceReader, SplitEnumerator};
-use streamkeeper_dataflow::state::RestoredState;
-use streamkeeper_dataflow::time::ManualClock;
 
 pub(crate) fn context(subtask: usize, parallelism: usize) -> OperatorContext {
     OperatorContext {
-        uid: "uid".into(),
-        name: "name".into(),
-        subtask,
-        parallelism,
-        max_parallelism: 128,
-        key_groups: 0..128,
-        attempt: 0,
         lineage: "0123456789abcdef0123456789abcdef".into(),
-        clock: Arc::new(ManualClock::new(0)),
-        metrics: Arc::new(TaskMetrics::default()),
-        restored: RestoredState::default(),
+        ..OperatorContext::detached("uid", subtask, parallelism)
     }
 }
 

@@ -3,6 +3,7 @@
 //! One thread, the job's [`master`], does all the rest. Invariant: nothing of a job starts when its graph is invalid or the
 //! checkpoint it is to go on from does not fit it.
 
+mod launch;
 mod master;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use self::launch::launch;
 use self::master::Master;
 use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
@@ -156,7 +158,7 @@ pub fn start(
         .map(|vertex| VertexProgress {
             name: vertex.name.clone(),
             is_source: vertex.is_source(),
-            is_sink: vertex.outputs.is_empty(),
+            is_sink: vertex.is_sink(),
             subtasks: (0..vertex.parallelism).map(|_| Arc::new(TaskMetrics::default())).collect(),
             finished: 0,
         })

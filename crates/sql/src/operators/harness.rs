@@ -10,7 +10,7 @@ use streamkeeper_dataflow::key_group::{DEFAULT_MAX_PARALLELISM, range_of};
 use streamkeeper_dataflow::metrics::TaskMetrics;
 use streamkeeper_dataflow::operator::{Operator, OperatorContext};
 use streamkeeper_dataflow::state::{RestoredState, StateSegment, StateWriter};
-use streamkeeper_dataflow::time::{ManualClock, Timestamp};
+use streamkeeper_dataflow::time::Timestamp;
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use super::ROW_KIND;
@@ -47,17 +47,9 @@ impl Harness {
         let key_groups = range_of(subtask, parallelism, DEFAULT_MAX_PARALLELISM);
         let metrics = Arc::new(TaskMetrics::default());
         operator.open(&OperatorContext {
-            uid: "operator".into(),
-            name: "operator".into(),
-            subtask,
-            parallelism,
-            max_parallelism: DEFAULT_MAX_PARALLELISM,
-            key_groups: key_groups.clone(),
-            attempt: 0,
-            lineage: "test".into(),
-            clock: Arc::new(ManualClock::new(0)),
             metrics: metrics.clone(),
             restored: RestoredState::share(segments, subtask, parallelism, key_groups)?,
+            ..OperatorContext::detached("operator", subtask, parallelism)
         })?;
         Ok(Self { operator, output: Vec::new(), metrics, next_checkpoint: 1 })
     }

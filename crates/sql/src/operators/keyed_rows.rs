@@ -1,10 +1,11 @@
 //! Keyed state as rows: written by key group, many rows a frame, and read back.
 
+use std::ops::Range;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use streamkeeper_dataflow::batch::Batch;
 use streamkeeper_dataflow::key_group::key_group;
-use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::{RestoredState, StateWriter};
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
@@ -64,8 +65,8 @@ pub(crate) fn read_rows(
 }
 
 /// Writes the watermark to every key group the subtask owns, so that whoever gets one of them knows it.
-pub(crate) fn write_watermark(writer: &mut StateWriter, context: &OperatorContext, watermark: Timestamp) {
-    for group in context.key_groups.clone() {
+pub(crate) fn write_watermark(writer: &mut StateWriter, key_groups: Range<u16>, watermark: Timestamp) {
+    for group in key_groups {
         writer.keyed(WATERMARK, WATERMARK_TYPE, group, watermark.to_le_bytes().to_vec());
     }
 }

@@ -16,7 +16,7 @@ use streamkeeper_dataflow::graph::JobGraph;
 use self::tables::CatalogNames;
 use crate::binder::Binder;
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
 use crate::expr::{EvalContext, ScalarExpr};
@@ -79,6 +79,11 @@ impl Session {
     pub fn new(config: Config) -> Self {
         let initial = config.clone();
         Self { config, initial, catalog: Catalog::new(), warnings: Vec::new(), open_set: None }
+    }
+
+    /// Sets a key; see [`Config::set`].
+    fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
+        self.config.set(key, value).map_err(|reason| SqlError::new(ErrorKind::Configuration, reason))
     }
 
     /// The configuration, with all that SET changed.
@@ -150,7 +155,7 @@ impl Session {
             Statement::Use(name) => self.catalog.use_database(name).and_then(|()| done()),
             Statement::Set(None) => Ok(show::configuration(&self.config)),
             Statement::Set(Some((key, value))) => {
-                let warning = self.config.set(key, value)?;
+                let warning = self.set(key, value)?;
                 self.warnings.extend(warning);
                 done()
             }
@@ -167,7 +172,7 @@ impl Session {
     }
 
     fn context(&self) -> EvalContext {
-        EvalContext::new(self.config.time_zone())
+        EvalContext::new(config::time_zone(&self.config))
     }
 
     /// RESET goes back to what the session began with.
@@ -176,8 +181,8 @@ impl Session {
             None => self.config = self.initial.clone(),
             Some(key) => {
                 self.config.reset(Some(key));
-                if let Some(value) = self.initial.entries().get(key) {
-                    self.config.set(key, value)?;
+                if let Some(value) = self.initial.entries().get(key).cloned() {
+                    self.set(key, &value)?;
                 }
             }
         }
@@ -262,10 +267,10 @@ impl Session {
 
     fn physical(&self) -> PhysicalConfig {
         PhysicalConfig {
-            parallelism: self.config.parallelism(),
+            parallelism: config::parallelism(&self.config),
             max_parallelism: self.config.max_parallelism(),
-            idle_timeout: self.config.source_idle_timeout(),
-            drop_nulls: self.config.drops_null_for_not_null(),
+            idle_timeout: config::source_idle_timeout(&self.config),
+            drop_nulls: config::drops_null_for_not_null(&self.config),
             base_dir: PathBuf::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! Plans of queries, as EXPLAIN shows them, and the refusals.
 
-use streamkeeper_sql::config::Config;
+use streamkeeper_sql::config;
 use streamkeeper_sql::error::SqlError;
 use streamkeeper_sql::parser::parse_script;
 use streamkeeper_sql::session::{Session, StatementResult};
@@ -23,7 +23,7 @@ CREATE TABLE files (auction BIGINT, num BIGINT) WITH ('connector' = 'filesystem'
 ";
 
 fn session() -> Session {
-    let mut session = Session::new(Config::default());
+    let mut session = Session::new(config::new());
     for statement in parse_script(DDL).expect("valid DDL") {
         session.execute(&statement.node).expect("valid DDL");
     }

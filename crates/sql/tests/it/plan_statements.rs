@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use streamkeeper_sql::config::Config;
+use streamkeeper_sql::config;
 use streamkeeper_sql::parser::parse_script;
 use streamkeeper_sql::session::{Session, StatementResult};
 
@@ -30,7 +30,7 @@ fn every_statement_has_a_plan_or_a_refusal() {
     for block in text.split("\n\n") {
         let parsed = parse_script(block).unwrap_or_else(|e| panic!("{}", e.render(block, None)));
         let [statement] = parsed.as_slice() else { continue };
-        let mut session = Session::new(Config::default());
+        let mut session = Session::new(config::new());
         let source = &block[statement.span.clone()];
         // A statement that declares `t` or `v` itself finds no other.
         let declares = source.starts_with("CREATE TABLE t (");

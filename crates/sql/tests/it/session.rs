@@ -7,7 +7,7 @@ use streamkeeper_dataflow::checkpoint::coordinator::CoordinatorConfig;
 use streamkeeper_dataflow::checkpoint::storage::CheckpointStorage;
 use streamkeeper_dataflow::job::{JobConfig, JobStatus, new_lineage, start};
 use streamkeeper_dataflow::restart::RestartStrategy;
-use streamkeeper_sql::config::Config;
+use streamkeeper_sql::config;
 use streamkeeper_sql::parser::parse_script;
 use streamkeeper_sql::session::{PlannedJob, Session, StatementResult};
 
@@ -35,7 +35,7 @@ fn run_job(job: PlannedJob) {
 
 /// Runs a script.
 fn run(text: &str, parallelism: usize) {
-    let mut config = Config::default();
+    let mut config = config::new();
     config.set("parallelism.default", &parallelism.to_string()).expect("a number");
     let mut session = Session::new(config);
     for statement in parse_script(text).unwrap_or_else(|e| panic!("{}", e.render(text, None))) {

@@ -46,10 +46,15 @@ impl Master {
         let signals = |v: VertexId| -> Vec<_> {
             (0..graph.vertices[v].parallelism).map(|s| mailboxes[&(v, s)].signal().clone()).collect()
         };
-        let mut outputs: HashMap<Subtask, Vec<Box<dyn Any + Send>>> = HashMap::new();
+        let mut outputs: HashMap<Subtask, Vec<Vec<Box<dyn Any + Send>>>> = HashMap::new();
         let mut inputs: HashMap<Subtask, BTreeMap<usize, Box<dyn Any + Send>>> = HashMap::new();
         for &v in vertices {
-            for edge in &graph.vertices[v].outputs {
+            let ports = &graph.vertices[v].ports;
+            for s in 0..graph.vertices[v].parallelism {
+                outputs.insert((v, s), ports.iter().map(|_| Vec::new()).collect());
+            }
+            let edges = ports.iter().enumerate().flat_map(|(p, port)| port.edges.iter().map(move |e| (p, e)));
+            for (port, edge) in edges {
                 let (senders, receivers) = (edge.make)(EdgeSetup {
                     producers: &signals(v),
                     consumers: &signals(edge.to),
@@ -58,7 +63,9 @@ impl Master {
                     buffer_timeout: self.config.buffer_timeout,
                 });
                 for (s, sender) in senders.into_iter().enumerate() {
-                    outputs.entry((v, s)).or_default().push(sender);
+                    if let Some(ports) = outputs.get_mut(&(v, s)) {
+                        ports[port].push(sender);
+                    }
                 }
                 for (s, receiver) in receivers.into_iter().enumerate() {
                     inputs.entry((edge.to, s)).or_default().insert(edge.gate, receiver);
@@ -83,6 +90,7 @@ impl Master {
                     mailbox: mailbox.clone(),
                     events: self.events.clone(),
                     outputs: outputs.remove(&(v, s)).unwrap_or_default(),
+                    ports: vertex.ports.iter().map(|port| port.side.clone()).collect(),
                     inputs: inputs.remove(&(v, s)).map(|m| m.into_values().collect()).unwrap_or_default(),
                     restored: segments.clone(),
                     restored_finished: finished(&vertex.uid),

@@ -50,7 +50,7 @@ impl Operator<RecordBatch, RecordBatch> for WindowAggregate {
             }
         };
         // What was restored now lives in the windows.
-        let context = OperatorContext { restored: Default::default(), ..context.clone() };
+        let context = context.without_state();
         self.running = Some((context, windows));
         Ok(())
     }

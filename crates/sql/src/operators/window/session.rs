@@ -206,10 +206,11 @@ impl Sessions {
         columns.extend(self.aggregates.state(&slots)?);
         let rows = RecordBatch::try_new(self.kind.state.clone(), columns)?;
         let (fingerprint, keys) = (self.kind.fingerprint.clone(), self.kind.state_keys());
-        let (context, watermark) = (context.clone(), self.watermark);
+        let (max_parallelism, key_groups) = (context.max_parallelism, context.key_groups.clone());
+        let watermark = self.watermark;
         Ok(Box::new(move |writer| {
-            write_rows(writer, STATE, &fingerprint, rows, &keys, context.max_parallelism)?;
-            write_watermark(writer, &context, watermark);
+            write_rows(writer, STATE, &fingerprint, rows, &keys, max_parallelism)?;
+            write_watermark(writer, key_groups, watermark);
             Ok(())
         }))
     }

@@ -150,11 +150,12 @@ impl Sliced {
         }
         let (schema, fingerprint, keys) =
             (self.kind.state.clone(), self.kind.fingerprint.clone(), self.kind.state_keys());
-        let (context, watermark) = (context.clone(), self.watermark);
+        let (max_parallelism, key_groups) = (context.max_parallelism, context.key_groups.clone());
+        let watermark = self.watermark;
         Ok(Box::new(move |writer| {
             let rows = arrow::compute::concat_batches(&schema, &rows)?;
-            write_rows(writer, STATE, &fingerprint, rows, &keys, context.max_parallelism)?;
-            write_watermark(writer, &context, watermark);
+            write_rows(writer, STATE, &fingerprint, rows, &keys, max_parallelism)?;
+            write_watermark(writer, key_groups, watermark);
             Ok(())
         }))
     }

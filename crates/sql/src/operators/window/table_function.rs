@@ -182,7 +182,7 @@ impl SessionRows {
             fields.push(Arc::new(ArrowField::new(name, ArrowType::Int64, true)));
         }
         let mut session = Self {
-            context: OperatorContext { restored: Default::default(), ..context.clone() },
+            context: context.without_state(),
             gap_ms,
             table: GroupTable::new(&types)?,
             open: SessionSet::default(),
@@ -302,7 +302,8 @@ impl SessionRows {
         }
         let (buffer, state, fingerprint) =
             (self.buffer.clone(), self.state.clone(), self.fingerprint.clone());
-        let (keys, context, watermark) = (keys.to_vec(), self.context.clone(), self.watermark);
+        let (keys, watermark) = (keys.to_vec(), self.watermark);
+        let (max_parallelism, key_groups) = (self.context.max_parallelism, self.context.key_groups.clone());
         Ok(Box::new(move |writer| {
             if !rows.is_empty() {
                 let input = interleave_record_batch(&buffer.iter().collect::<Vec<_>>(), &rows)?;
@@ -311,9 +312,9 @@ impl SessionRows {
                     columns.push(Arc::new(Int64Array::from(numbers)) as ArrayRef);
                 }
                 let rows = concat_batches(&state, [&RecordBatch::try_new(state.clone(), columns)?])?;
-                write_rows(writer, STATE, &fingerprint, rows, &keys, context.max_parallelism)?;
+                write_rows(writer, STATE, &fingerprint, rows, &keys, max_parallelism)?;
             }
-            write_watermark(writer, &context, watermark);
+            write_watermark(writer, key_groups, watermark);
             Ok(())
         }))
     }

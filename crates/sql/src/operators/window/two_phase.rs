@@ -97,7 +97,7 @@ impl Operator<RecordBatch, RecordBatch> for GlobalWindowAggregate {
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
         let mut sliced = Sliced::new(&self.spec)?;
         sliced.open(context)?;
-        self.running = Some((OperatorContext { restored: Default::default(), ..context.clone() }, sliced));
+        self.running = Some((context.without_state(), sliced));
         Ok(())
     }
 

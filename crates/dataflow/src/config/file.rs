@@ -8,7 +8,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 const MAX_BYTES: u64 = 256 * 1024;
 
 /// The file to read: `$STREAMKEEPER_CONF`, or `streamkeeper.yaml` in the current directory if it is there.
-pub(crate) fn path() -> Option<PathBuf> {
+pub fn path() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("STREAMKEEPER_CONF") {
         return Some(path.into());
     }
@@ -17,7 +17,10 @@ pub(crate) fn path() -> Option<PathBuf> {
 }
 
 /// Keys and values in the order of the file.
-pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, String> {
+///
+/// # Errors
+/// When it cannot be read, is larger than 256 KiB, or is not a YAML document of keys and values.
+pub fn read(path: &Path) -> Result<Vec<(String, String)>, String> {
     let fail = |reason: String| format!("configuration file {}: {reason}", path.display());
     let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
     if size > MAX_BYTES {

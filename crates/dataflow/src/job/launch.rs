@@ -1,0 +1,67 @@
+//! From a graph and a configuration to a running job: where its checkpoints are, and which one it goes on from.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{JobConfig, JobHandle, new_lineage, start};
+use crate::checkpoint::coordinator::CoordinatorConfig;
+use crate::checkpoint::storage::{CheckpointStorage, locate};
+use crate::config::JobSettings;
+use crate::error::Error;
+use crate::graph::JobGraph;
+
+/// Bytes that wait between two subtasks.
+const CHANNEL_CAPACITY_BYTES: usize = 1 << 20;
+
+/// Starts a job: from the checkpoint that `from` names (see [`locate`]), under that one's lineage, or afresh. Checkpoints are
+/// kept in `settings.checkpoint_directory`, or in memory.
+///
+/// # Errors
+/// When the graph is invalid, or there is no such checkpoint, or it does not fit; nothing was started then.
+pub fn launch(
+    graph: JobGraph,
+    name: &str,
+    settings: &JobSettings,
+    from: Option<&Path>,
+) -> Result<JobHandle, Error> {
+    let (storage, lineage, restore) = match from {
+        Some(path) => {
+            let location = locate(path)?;
+            let storage = CheckpointStorage::directory(&location.directory, &location.lineage)?;
+            let restored = storage.read(location.checkpoint)?;
+            tracing::info!(
+                checkpoint = location.checkpoint,
+                lineage = location.lineage,
+                "resuming from a checkpoint"
+            );
+            (storage, location.lineage, Some(restored))
+        }
+        None => {
+            let lineage = new_lineage();
+            let storage = match &settings.checkpoint_directory {
+                Some(directory) => CheckpointStorage::directory(directory, &lineage)?,
+                None => CheckpointStorage::in_memory(&lineage)?,
+            };
+            (storage, lineage, None)
+        }
+    };
+    start(graph, job_config(name, lineage, settings), storage, restore)
+}
+
+fn job_config(name: &str, lineage: String, settings: &JobSettings) -> JobConfig {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    JobConfig {
+        name: name.to_owned(),
+        lineage,
+        checkpointing: CoordinatorConfig {
+            interval_ms: settings.checkpoint_interval.map(ms),
+            timeout_ms: ms(settings.checkpoint_timeout),
+            min_pause_ms: ms(settings.min_pause),
+            tolerable_failures: settings.tolerable_failures,
+        },
+        num_retained: settings.num_retained,
+        restart: settings.restart.clone(),
+        channel_capacity_bytes: CHANNEL_CAPACITY_BYTES,
+        buffer_timeout: settings.buffer_timeout,
+    }
+}
