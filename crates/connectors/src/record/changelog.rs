@@ -1,15 +1,13 @@
 //! Rows that come, change and go.
 
 use std::fmt;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int8Array, RecordBatch};
-use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Int8Type, Schema as ArrowSchema};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int8Type;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, Result};
+use super::Result;
 use crate::error::ConnectorError;
-use crate::schema::to_arrow_schema;
 use crate::table::ROW_KIND_COLUMN;
 
 /// What happened to a row.
@@ -106,24 +104,6 @@ impl<T> Changelog<T> {
 impl<T: fmt::Display> fmt::Display for Changelog<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.kind, self.value)
-    }
-}
-
-impl<T: Record> Changelog<T> {
-    /// The changes as a batch, the row kinds in its last column.
-    ///
-    /// # Errors
-    /// As [`Record::to_batch`].
-    pub fn to_batch(changes: &[Self]) -> Result<RecordBatch> {
-        let fields = T::fields();
-        let mut columns = T::write(changes.iter().map(|change| Some(&change.value)), &fields)?;
-        columns.push(
-            Arc::new(changes.iter().map(|change| change.kind.code()).collect::<Int8Array>()) as ArrayRef
-        );
-        let mut schema: Vec<_> = to_arrow_schema(&fields).fields().iter().cloned().collect();
-        schema.push(Arc::new(ArrowField::new(ROW_KIND_COLUMN, ArrowType::Int8, false)));
-        RecordBatch::try_new(Arc::new(ArrowSchema::new(schema)), columns)
-            .map_err(|e| ConnectorError::invalid(e.to_string()))
     }
 }
 

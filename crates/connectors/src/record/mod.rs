@@ -7,7 +7,7 @@
 //! - `scalar`, `temporal`, `nested`, [`Decimal`]: the types of fields
 //! - [`Row`] and [`Value`]: a row without a struct
 //! - [`RowKind`] and [`Changelog`]: rows that come, change and go
-//! - [`TableRow`]: what both kinds of rows have in common, for whoever reads a query's result
+//! - [`TableRow`] and [`StreamRow`]: what all kinds of rows have in common, for who reads a query or makes a table
 //!
 //! | Rust | Flink |
 //! |---|---|
@@ -43,7 +43,7 @@ pub use self::changelog::{Changelog, RowKind};
 pub use self::decimal::Decimal;
 pub use self::nested::Cells;
 pub use self::row::{FromValue, Row};
-pub use self::table_row::TableRow;
+pub use self::table_row::{StreamRow, TableRow};
 pub use self::temporal::EventTime;
 pub use self::value::Value;
 pub use crate::error::ConnectorError;

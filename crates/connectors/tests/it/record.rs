@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use streamkeeper_connectors::record::{Changelog, Decimal, Record, Row, RowKind, TableRow, Value};
+use streamkeeper_connectors::record::{Changelog, Decimal, Record, Row, RowKind, StreamRow, TableRow, Value};
 use streamkeeper_connectors::schema::to_arrow_schema;
 use streamkeeper_derive::Record;
 
@@ -191,7 +191,7 @@ proptest! {
             .into_iter()
             .map(|(code, point)| Changelog::new(RowKind::from_code(code).unwrap(), point))
             .collect();
-        let batch = Changelog::to_batch(&changes).unwrap();
+        let batch = Changelog::encode(&changes).unwrap();
         prop_assert_eq!(Changelog::<Point>::decode(&batch, &Arc::from([])).unwrap(), changes);
     }
 
@@ -269,7 +269,7 @@ fn rows_and_changes_print_as_flink_prints_them() {
     let at = DateTime::from_timestamp_millis(60_000).unwrap();
     let bid = Bid { auction: 1, price: "2.5".parse().unwrap(), bidder: None, at, channel: "c".into() };
     let changes = [Changelog::insert(bid.clone()), Changelog::delete(bid)];
-    let batch = Changelog::to_batch(&changes).unwrap();
+    let batch = Changelog::encode(&changes).unwrap();
     let names: Arc<[String]> = Bid::fields().into_iter().map(|f| f.name).collect();
     let rows: Vec<Changelog<Row>> = Changelog::decode(&batch, &names).unwrap();
     assert_eq!(rows[0].to_string(), "+I[1, 2.50, null, 1970-01-01T00:01:00Z, c]");

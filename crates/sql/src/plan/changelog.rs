@@ -6,6 +6,7 @@ use crate::operators::spec::JoinKind;
 /// Whether the relation's stream has a row-kind column.
 pub(crate) fn is_changelog(plan: &Plan) -> bool {
     match &plan.node {
+        Node::Scan { table, .. } => table.stream.is_some_and(|stream| stream.changelog),
         Node::Aggregate { input, calls, .. } => !calls.is_empty() || is_changelog(input),
         Node::Join { left, right, kind, .. } => {
             let inner = matches!(kind, JoinKind::Inner | JoinKind::Semi);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::RecordBatch;
 use streamkeeper_connectors::schema::Field;
+use streamkeeper_dataflow::graph::Port;
 
 use crate::expr::ScalarExpr;
 
@@ -21,6 +23,17 @@ pub(crate) struct Table {
     pub(crate) primary_key: Vec<usize>,
     /// The WITH clause and the hints.
     pub(crate) options: BTreeMap<String, String>,
+    /// Its rows are those of a stream, not of a connector.
+    pub(crate) stream: Option<StreamInput>,
+}
+
+/// A stream that is a table's rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamInput {
+    /// All physical columns, and the row kind.
+    pub(crate) port: Port<RecordBatch>,
+    /// There is a row-kind column.
+    pub(crate) changelog: bool,
 }
 
 /// A column of a table.
