@@ -23,7 +23,7 @@ use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::table::{
     ChangelogSupport, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source, sink_accepts,
 };
-use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port};
+use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port, Vertex};
 use streamkeeper_dataflow::operator::Operator;
 use streamkeeper_dataflow::source::WatermarkStrategy;
 
@@ -217,7 +217,7 @@ impl Builder<'_> {
 
     fn source(&mut self, plan: &Plan, table: &Table, columns: &[usize]) -> Result<Stream, SqlError> {
         if let Some(stream) = table.stream {
-            return Ok(self.stream(plan, table, columns, stream));
+            return self.stream(plan, table, columns, stream);
         }
         let descriptor = descriptor(table, &self.config.base_dir);
         let request = ScanRequest { projection: columns.to_vec(), limit: None };
@@ -241,17 +241,32 @@ impl Builder<'_> {
     }
 
     /// The columns of a stream that is in the graph.
-    fn stream(&mut self, plan: &Plan, table: &Table, columns: &[usize], stream: StreamInput) -> Stream {
-        let parallelism = self.graph.vertices[stream.port.vertex()].parallelism;
+    fn stream(
+        &mut self,
+        plan: &Plan,
+        table: &Table,
+        columns: &[usize],
+        stream: StreamInput,
+    ) -> Result<Stream, SqlError> {
+        let vertex = self.graph.vertices.get(stream.port.vertex());
+        let is_same = |v: &&Vertex| table.options.get("stream").is_some_and(|uid| v.operators.contains(uid));
+        let Some(Vertex { parallelism, .. }) = vertex.filter(is_same) else {
+            return Err(SqlError::catalog(format!(
+                "the stream of table `{}` belongs to another job, which was started already; drop the table and register a \
+                 stream of this job",
+                table.name()
+            )));
+        };
+        let parallelism = *parallelism;
         let uid = self.uid("Stream", &table_text(table), &[]);
         let input = Stream { head: Head::Port(stream.port), rest: vec![], parallelism, uid };
         if columns.iter().copied().eq(0..table.physical.len()) {
-            return input;
+            return Ok(input);
         }
         let mut projection = columns.to_vec();
         projection.extend(stream.changelog.then_some(table.physical.len()));
         let node = self.node(plan, "Project", move || Box::new(Project { columns: projection.clone() }));
-        self.chain(input, node)
+        Ok(self.chain(input, node))
     }
 
     fn compile(&self, expr: &ScalarExpr) -> Result<ExprRef, SqlError> {

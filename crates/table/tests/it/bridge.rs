@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 use streamkeeper_connectors::record::{Changelog, Decimal, Row, RowKind};
+use streamkeeper_dataflow::graph::JobGraph;
 use streamkeeper_derive::Record;
 use streamkeeper_table::bridge::{add_query, register};
 
@@ -272,6 +273,21 @@ fn two_event_times_are_refused() {
     let query = job.query("SELECT at, at AS again FROM bids").unwrap();
     let error = add_query::<Row>(&job.session, &mut job.graph, &query).unwrap_err().to_string();
     assert!(error.starts_with("The query has two rowtime attributes, 'at' and 'again'"), "{error}");
+}
+
+#[test]
+fn a_stream_of_another_graph_is_refused() {
+    let mut job = Job::new(1);
+    let stream = job.source("bids", bids(), 2);
+    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    let query = job.query("SELECT auction FROM bids").unwrap();
+    job.graph = JobGraph::new(128);
+    for others in ["other", "more"] {
+        let error = add_query::<Row>(&job.session, &mut job.graph, &query).unwrap_err().to_string();
+        assert!(error.contains("belongs to another job, which was started already"), "{error}");
+        let other = job.source(others, bids(), 2);
+        register(&mut job.session, &mut job.graph, others, &other, None).unwrap();
+    }
 }
 
 #[test]
