@@ -136,7 +136,7 @@ fn a_registered_changelog_is_taken_back_as_it_says() {
         balance: i64,
     }
     let account = |id, city: &str, balance| Account { id, city: city.into(), balance };
-    let log = vec![
+    let log = [
         Changelog::insert(account(1, "Bern", 10)),
         Changelog::insert(account(2, "Bern", 5)),
         Changelog::update_before(account(1, "Bern", 10)),
