@@ -144,10 +144,15 @@ pub trait Operator<I, O> {
         true
     }
 
-    /// A watermark that the operator makes or held back and now lets go, asked after each batch and each processing time.
+    /// A watermark that the operator makes or held back and now lets go, after what is due before it was emitted. Asked after
+    /// each batch and each processing time.
     /// Asked of a task's first operator only.
-    fn take_watermark(&mut self) -> Option<Timestamp> {
-        None
+    ///
+    /// # Errors
+    /// When a result that is due before it cannot be computed.
+    fn take_watermark(&mut self, out: &mut dyn Output<O>) -> OperatorResult<Option<Timestamp>> {
+        let _ = out;
+        Ok(None)
     }
 
     /// The earliest processing time at which `on_processing_time` wants to be called.

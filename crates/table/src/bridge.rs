@@ -8,12 +8,13 @@ use streamkeeper_connectors::record::{Record, StreamRow, TableRow};
 use streamkeeper_dataflow::batch::{Batch, Records};
 use streamkeeper_dataflow::graph::{Exchange, Input, JobGraph, OperatorNode, Port};
 use streamkeeper_dataflow::operator::Operator;
+use streamkeeper_datastream::StreamInputs;
 use streamkeeper_sql::error::{ErrorKind, SqlError};
 use streamkeeper_sql::session::{BoundQuery, Session, StreamTable};
 
 use crate::convert::{FromTable, ToTable, rowtime_field};
 
-/// The output of a task, and who emits there.
+/// What a query emits, and by which operator.
 #[derive(Debug, Clone)]
 pub struct Output<T> {
     /// Where the records come from.
@@ -31,7 +32,7 @@ pub fn register<T: StreamRow + 'static>(
     session: &mut Session,
     graph: &mut JobGraph,
     name: &str,
-    stream: &Output<T>,
+    stream: StreamInputs<T>,
     rowtime: Option<&str>,
 ) -> Result<(), SqlError>
 where
@@ -62,7 +63,7 @@ where
         Box::new(ToTable { rowtime: rowtime.clone(), records: PhantomData })
     };
     let node = OperatorNode::new(uid.clone(), format!("{name}[ToTable]"), Arc::new(make));
-    let port = add(graph, stream.port, node);
+    let port = graph.add_operator(stream.parallelism, stream.inputs, node, Vec::new());
     session.create_temporary_table(
         name,
         StreamTable {
@@ -97,17 +98,9 @@ where
         Box::new(FromTable { names: names.clone(), rowtime, records: PhantomData })
     };
     let node = OperatorNode::new(uid.clone(), "ToStream", Arc::new(make));
-    Ok(Output { port: add(graph, stream.port, node), uid })
-}
-
-fn add<I: Batch, O: Batch>(graph: &mut JobGraph, from: Port<I>, node: OperatorNode<I, O>) -> Port<O> {
-    let parallelism = graph.vertices[from.vertex()].parallelism;
-    graph.add_operator(
-        parallelism,
-        vec![Input { from, exchange: Exchange::Forward, index: 0 }],
-        node,
-        Vec::new(),
-    )
+    let parallelism = graph.vertices[stream.port.vertex()].parallelism;
+    let input = Input { from: stream.port, exchange: Exchange::Forward, index: 0 };
+    Ok(Output { port: graph.add_operator(parallelism, vec![input], node, Vec::new()), uid })
 }
 
 /// `uid`, or where the graph has that already, the first of `uid-2`, `uid-3`, … that it has not.

@@ -157,7 +157,7 @@ impl<I: Rows, O: Batch> Shared<I, O> {
     }
 
     fn take_watermark(&mut self) -> OperatorResult<()> {
-        match self.head.operator.take_watermark() {
+        match self.head.operator.take_watermark(&mut self.chain.tail(&mut self.out))? {
             Some(watermark) => self.forward_watermark(watermark),
             None => Ok(()),
         }

@@ -94,7 +94,10 @@ impl Session {
     }
 
     /// Sets a key; see [`Config::set`].
-    fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    /// When the value is not of the key's type.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
         self.config.set(key, value).map_err(|reason| SqlError::new(ErrorKind::Configuration, reason))
     }
 

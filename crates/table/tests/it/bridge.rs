@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use streamkeeper_connectors::record::{Changelog, Decimal, Row, RowKind};
 use streamkeeper_dataflow::graph::JobGraph;
 use streamkeeper_derive::Record;
-use streamkeeper_table::bridge::{add_query, register};
+use streamkeeper_table::bridge::add_query;
 
 use crate::support::Job;
 
@@ -48,7 +48,7 @@ fn windows_of_a_typed_stream_come_back_as_records() {
     for parallelism in [1, 3] {
         let mut job = Job::new(parallelism);
         let stream = job.source("bids", bids(), 2);
-        register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+        job.register("bids", &stream, None).unwrap();
         let query = job.query(WINDOWS).unwrap();
         let sales = add_query::<Sales>(&job.session, &mut job.graph, &query).unwrap();
         let mut rows: Vec<Sales> = job.collect(&sales).into_iter().map(|(row, _)| row).collect();
@@ -70,6 +70,20 @@ fn windows_of_a_typed_stream_come_back_as_records() {
 }
 
 #[test]
+fn watermarks_pass_through_so_that_late_rows_are_late() {
+    let mut job = Job::new(1);
+    let mut late = bids();
+    late.push(bid(1, "100", 999));
+    let stream = job.source("bids", late, 1);
+    job.register("bids", &stream, None).unwrap();
+    let query = job.query(WINDOWS).unwrap();
+    let sales = add_query::<Sales>(&job.session, &mut job.graph, &query).unwrap();
+    let rows = job.collect(&sales);
+    assert_eq!(rows.len(), 5);
+    assert!(rows.iter().all(|(row, _)| row.total < "100".parse().unwrap()), "{rows:?}");
+}
+
+#[test]
 fn the_time_attribute_is_the_event_time_on_either_side() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Record)]
     struct Click {
@@ -79,7 +93,7 @@ fn the_time_attribute_is_the_event_time_on_either_side() {
         ["a", "b", "a"].iter().zip([5, 10, 20]).map(|(page, time)| (Click { page: (*page).into() }, time));
     let mut job = Job::new(1);
     let stream = job.source("clicks", clicks.collect(), 2);
-    register(&mut job.session, &mut job.graph, "clicks", &stream, Some("ts")).unwrap();
+    job.register("clicks", &stream, Some("ts")).unwrap();
     let query = job.query("SELECT page, ts FROM clicks WHERE page = 'a'").unwrap();
     let rows = add_query::<Row>(&job.session, &mut job.graph, &query).unwrap();
     let rows: Vec<_> = job.collect(&rows).into_iter().map(|(row, time)| (row.to_string(), time)).collect();
@@ -93,7 +107,7 @@ fn the_time_attribute_is_the_event_time_on_either_side() {
 fn rows_without_a_time_attribute_have_no_event_time() {
     let mut job = Job::new(1);
     let stream = job.source("bids", bids(), 2);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let query = job.query("SELECT auction FROM bids WHERE auction = 2").unwrap();
     let rows = add_query::<Row>(&job.session, &mut job.graph, &query).unwrap();
     let times: Vec<_> = job.collect(&rows).into_iter().map(|(_, time)| time).collect();
@@ -115,7 +129,7 @@ fn an_updating_query_is_a_stream_of_changes() {
     use RowKind::{Insert, UpdateAfter, UpdateBefore};
     let mut job = Job::new(2);
     let stream = job.source("bids", bids(), 1);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let query = job.query("SELECT auction, COUNT(*) AS n FROM bids GROUP BY auction").unwrap();
     assert!(query.is_changelog());
     let counts = add_query::<Changelog<Count>>(&job.session, &mut job.graph, &query).unwrap();
@@ -147,7 +161,7 @@ fn a_registered_changelog_is_taken_back_as_it_says() {
     for parallelism in [1, 2] {
         let mut job = Job::new(parallelism);
         let stream = job.source("log", log.iter().cloned().zip(0..).collect(), 2);
-        register(&mut job.session, &mut job.graph, "accounts", &stream, None).unwrap();
+        job.register("accounts", &stream, None).unwrap();
         // Two of three columns: the row kind stays behind them.
         let query = job.query("SELECT city, SUM(balance) AS total FROM accounts GROUP BY city").unwrap();
         let totals = add_query::<Changelog<Row>>(&job.session, &mut job.graph, &query).unwrap();
@@ -168,12 +182,12 @@ fn a_registered_changelog_is_taken_back_as_it_says() {
 fn one_stream_serves_many_queries_and_its_records_as_well() {
     let mut job = Job::new(2);
     let stream = job.source("bids", bids(), 2);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let query = job.query("SELECT * FROM bids").unwrap();
     let all = add_query::<Bid>(&job.session, &mut job.graph, &query).unwrap();
     let again = add_query::<Bid>(&job.session, &mut job.graph, &query).unwrap();
     assert_ne!(all.uid, again.uid);
-    register(&mut job.session, &mut job.graph, "again", &again, None).unwrap();
+    job.register("again", &again, None).unwrap();
     let query = job.query("SELECT again.auction, COUNT(*) AS n FROM again GROUP BY auction").unwrap();
     add_query::<Changelog<Count>>(&job.session, &mut job.graph, &query).unwrap();
     add_query::<Changelog<Count>>(&job.session, &mut job.graph, &query).unwrap();
@@ -184,7 +198,7 @@ fn one_stream_serves_many_queries_and_its_records_as_well() {
 fn a_query_can_be_a_view_of_another() {
     let mut job = Job::new(1);
     let stream = job.source("bids", bids(), 2);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let dear = job.query("SELECT auction, price FROM bids WHERE price > 2").unwrap();
     job.session.create_temporary_view("dear", &dear).unwrap();
     let query = job.query("SELECT auction FROM dear WHERE auction = 1").unwrap();
@@ -195,7 +209,7 @@ fn a_query_can_be_a_view_of_another() {
 fn refused(sql: &str) -> String {
     let mut job = Job::new(1);
     let stream = job.source("bids", bids(), 2);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let query = job.query(sql).unwrap();
     let tasks = job.graph.vertices.len();
     let error = add_query::<Count>(&job.session, &mut job.graph, &query).unwrap_err();
@@ -254,7 +268,7 @@ fn an_updating_query_is_no_stream_of_rows() {
 fn narrower_numbers_fit_wider_fields() {
     let mut job = Job::new(1);
     let stream = job.source("bids", bids(), 2);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let query = job.query("SELECT CAST(1 AS INT) AS n, auction FROM bids WHERE auction = 2").unwrap();
     let counts = add_query::<Count>(&job.session, &mut job.graph, &query).unwrap();
     let counts: Vec<Count> = job.collect(&counts).into_iter().map(|(count, _)| count).collect();
@@ -269,7 +283,7 @@ fn two_event_times_are_refused() {
     assert!(message.contains("No field is called 'at'"), "{message}");
     let mut job = Job::new(1);
     let stream = job.source("bids", bids(), 2);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let query = job.query("SELECT at, at AS again FROM bids").unwrap();
     let error = add_query::<Row>(&job.session, &mut job.graph, &query).unwrap_err().to_string();
     assert!(error.starts_with("The query has two rowtime attributes, 'at' and 'again'"), "{error}");
@@ -279,14 +293,14 @@ fn two_event_times_are_refused() {
 fn a_stream_of_another_graph_is_refused() {
     let mut job = Job::new(1);
     let stream = job.source("bids", bids(), 2);
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let query = job.query("SELECT auction FROM bids").unwrap();
     job.graph = JobGraph::new(128);
     for others in ["other", "more"] {
         let error = add_query::<Row>(&job.session, &mut job.graph, &query).unwrap_err().to_string();
         assert!(error.contains("belongs to another job, which was started already"), "{error}");
         let other = job.source(others, bids(), 2);
-        register(&mut job.session, &mut job.graph, others, &other, None).unwrap();
+        job.register(others, &other, None).unwrap();
     }
 }
 
@@ -294,19 +308,16 @@ fn a_stream_of_another_graph_is_refused() {
 fn wrong_registrations_are_refused() {
     let mut job = Job::new(1);
     let stream = job.source("bids", bids(), 2);
-    let error = |job: &mut Job, name, rowtime| {
-        register(&mut job.session, &mut job.graph, name, &stream, rowtime).unwrap_err().to_string()
-    };
+    let error = |job: &mut Job, name, rowtime| job.register(name, &stream, rowtime).unwrap_err().to_string();
     let message = error(&mut job, "bids", Some("ts"));
     assert!(message.contains("says that its field `at` is the event time"), "{message}");
-    register(&mut job.session, &mut job.graph, "bids", &stream, None).unwrap();
+    job.register("bids", &stream, None).unwrap();
     let message = error(&mut job, "bids", None);
     assert!(
         message.contains("the table `default_catalog.default_database.bids` already exists"),
         "{message}"
     );
     let rows = job.source("counts", vec![(Count { auction: 1, n: 1 }, 0)], 1);
-    let message =
-        register(&mut job.session, &mut job.graph, "counts", &rows, Some("n")).unwrap_err().to_string();
+    let message = job.register("counts", &rows, Some("n")).unwrap_err().to_string();
     assert!(message.contains("has a field `n` already"), "{message}");
 }

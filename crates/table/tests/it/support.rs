@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
+use streamkeeper_connectors::record::StreamRow;
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::{Batch, Records};
 use streamkeeper_dataflow::config::Config;
@@ -15,10 +16,11 @@ use streamkeeper_dataflow::source::{
     Assignment, Poll, Source, SourceReader, Split, SplitEnumerator, WatermarkStrategy,
 };
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
+use streamkeeper_datastream::StreamInputs;
 use streamkeeper_sql::error::SqlError;
 use streamkeeper_sql::parser::{Statement, parse_script};
 use streamkeeper_sql::session::{BoundQuery, Session};
-use streamkeeper_table::bridge::Output;
+use streamkeeper_table::bridge::{Output, register};
 
 /// A session and the graph that it plans into.
 pub(crate) struct Job {
@@ -51,6 +53,21 @@ impl Job {
             vec![],
         );
         Output { port, uid: uid.to_owned() }
+    }
+
+    pub(crate) fn register<T: StreamRow + 'static>(
+        &mut self,
+        name: &str,
+        stream: &Output<T>,
+        rowtime: Option<&str>,
+    ) -> Result<(), SqlError>
+    where
+        Records<T>: Batch,
+    {
+        let parallelism = self.graph.vertices[stream.port.vertex()].parallelism;
+        let inputs = vec![Input { from: stream.port, exchange: Exchange::Forward, index: 0 }];
+        let inputs = StreamInputs { inputs, parallelism, uid: stream.uid.clone() };
+        register(&mut self.session, &mut self.graph, name, inputs, rowtime)
     }
 
     pub(crate) fn query(&self, sql: &str) -> Result<BoundQuery, SqlError> {

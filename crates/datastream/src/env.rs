@@ -1,0 +1,253 @@
+//! The execution environment: where a job begins, and where it is started.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use streamkeeper_dataflow::batch::Records;
+use streamkeeper_dataflow::config::{Config, file};
+use streamkeeper_dataflow::graph::{JobGraph, SourceNode};
+use streamkeeper_dataflow::job::{JobHandle, JobStatus, launch};
+use streamkeeper_dataflow::source::Source;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::Data;
+use crate::begin::FromSource;
+use crate::chain::OperatorMeta;
+use crate::error::Error;
+use crate::source::CollectionSource;
+use crate::stream::DataStream;
+
+/// A sink that is added to the graph when its settings are known.
+type PendingSink = Box<dyn FnOnce(&Topology)>;
+
+/// The job in the making.
+pub(crate) struct Topology {
+    pub(crate) graph: RefCell<JobGraph>,
+    pending: RefCell<Vec<PendingSink>>,
+    /// How often a generated uid was asked for: operators that are told apart by nothing else get a number.
+    generated: RefCell<HashMap<u64, u32>>,
+    pub(crate) parallelism: std::cell::Cell<usize>,
+}
+
+impl Topology {
+    /// The uid of an operator without one: the same as long as its kind and what comes before it are the same.
+    pub(crate) fn generate_uid(&self, kind: &str, parents: &[String]) -> String {
+        let text = format!("{kind}({})", parents.join(","));
+        let hash = xxh3_64(text.as_bytes());
+        let mut generated = self.generated.borrow_mut();
+        let count = generated.entry(hash).or_insert(0);
+        *count += 1;
+        match *count {
+            1 => format!("{hash:016x}"),
+            n => format!("{:016x}", xxh3_64(format!("{text}#{n}").as_bytes())),
+        }
+    }
+
+    /// Gives each operator of a chain its uid; returns the last.
+    pub(crate) fn resolve(
+        &self,
+        parents: Vec<String>,
+        visit: impl FnOnce(&mut dyn FnMut(&mut OperatorMeta)),
+    ) -> String {
+        let mut before = parents;
+        visit(&mut |operator| {
+            let uid = operator.uid.get_or_insert_with(|| self.generate_uid(operator.kind, &before));
+            before = vec![uid.clone()];
+        });
+        before.join(",")
+    }
+
+    pub(crate) fn add_sink(&self, sink: impl FnOnce(&Topology) + 'static) {
+        self.pending.borrow_mut().push(Box::new(sink));
+    }
+}
+
+/// Where a job begins: it makes streams of sources, and runs what was made of them.
+///
+/// ```
+/// use streamkeeper_datastream::StreamExecutionEnvironment;
+///
+/// let env = StreamExecutionEnvironment::new();
+/// let lengths = env.from_collection(["to", "be"].map(String::from)).map(|word| word.len()).collect();
+/// env.execute("lengths")?;
+/// assert_eq!(lengths.take(), [2, 2]);
+/// # Ok::<(), streamkeeper_datastream::Error>(())
+/// ```
+pub struct StreamExecutionEnvironment {
+    pub(crate) topology: Rc<Topology>,
+    pub(crate) config: RefCell<Config>,
+    from_checkpoint: RefCell<Option<PathBuf>>,
+}
+
+impl Default for StreamExecutionEnvironment {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const USAGE: &str = "[--parallelism N] [--set KEY=VALUE]... [--from-checkpoint PATH]";
+
+impl StreamExecutionEnvironment {
+    /// An environment with the default configuration.
+    pub fn new() -> Self {
+        let config = Config::default();
+        let topology = Topology {
+            graph: RefCell::new(JobGraph::new(config.max_parallelism())),
+            pending: RefCell::default(),
+            generated: RefCell::default(),
+            parallelism: std::cell::Cell::new(config.parallelism()),
+        };
+        Self {
+            topology: Rc::new(topology),
+            config: RefCell::new(config),
+            from_checkpoint: RefCell::new(None),
+        }
+    }
+
+    /// An environment configured by `streamkeeper.yaml` (or the file that `$STREAMKEEPER_CONF` names), then by the
+    /// program's arguments: `--parallelism N`, `--set KEY=VALUE`, `--from-checkpoint PATH`. Others are the program's own: see
+    /// [`StreamExecutionEnvironment::from_args_and_rest`].
+    ///
+    /// # Errors
+    /// When the file cannot be read, an argument is unknown, or a value is not valid for its key.
+    pub fn from_args() -> Result<Self, Error> {
+        let (env, rest) = Self::from_args_and_rest()?;
+        match rest.first() {
+            None => Ok(env),
+            Some(argument) => {
+                Err(Error::Configuration(format!("unknown argument `{argument}`; usage: {USAGE}")))
+            }
+        }
+    }
+
+    /// As [`StreamExecutionEnvironment::from_args`], with the arguments that it does not know.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a value is not valid for its key.
+    pub fn from_args_and_rest() -> Result<(Self, Vec<String>), Error> {
+        let env = Self::new();
+        if let Some(path) = file::path() {
+            for (key, value) in file::read(&path).map_err(Error::Configuration)? {
+                env.set(&key, &value)?;
+            }
+        }
+        let mut rest = Vec::new();
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut value = || {
+                arguments.next().ok_or_else(|| {
+                    Error::Configuration(format!("`{argument}` needs a value; usage: {USAGE}"))
+                })
+            };
+            match argument.as_str() {
+                "--parallelism" => env.set("parallelism.default", &value()?)?,
+                "--from-checkpoint" => env.restore_from(value()?),
+                "--set" => {
+                    let entry = value()?;
+                    let (key, value) = entry.split_once('=').ok_or_else(|| {
+                        Error::Configuration(format!("--set {entry}: write it as --set key=value"))
+                    })?;
+                    env.set(key.trim(), value.trim())?;
+                }
+                _ => rest.push(argument),
+            }
+        }
+        Ok((env, rest))
+    }
+
+    /// Sets a key of Flink's configuration, such as `execution.checkpointing.interval`.
+    ///
+    /// # Errors
+    /// When the value is not valid for the key.
+    pub fn set(&self, key: &str, value: &str) -> Result<(), Error> {
+        let mut config = self.config.borrow_mut();
+        if let Some(warning) = config.set(key, value).map_err(Error::Configuration)? {
+            tracing::warn!("{warning}");
+        }
+        self.topology.parallelism.set(config.parallelism());
+        self.topology.graph.borrow_mut().max_parallelism = config.max_parallelism();
+        Ok(())
+    }
+
+    /// The parallelism of operators that are made from now on, unless they are given one.
+    pub fn set_parallelism(&self, parallelism: usize) -> &Self {
+        self.topology.parallelism.set(parallelism.max(1));
+        self
+    }
+
+    /// Takes a checkpoint every so often.
+    ///
+    /// # Errors
+    /// When the interval is not a valid one.
+    pub fn enable_checkpointing(&self, interval: std::time::Duration) -> Result<(), Error> {
+        self.set("execution.checkpointing.interval", &format!("{} ms", interval.as_millis()))
+    }
+
+    /// Starts from this checkpoint (a `chk-<n>` directory, or the directory of checkpoints).
+    pub fn restore_from(&self, checkpoint: impl Into<PathBuf>) {
+        *self.from_checkpoint.borrow_mut() = Some(checkpoint.into());
+    }
+
+    /// A stream of what a source reads, one subtask per `parallelism.default`.
+    pub fn from_source<T: Data>(
+        &self,
+        source: impl Source<Records<T>> + 'static,
+    ) -> DataStream<T, FromSource<T>> {
+        self.source("Source", Arc::new(source), self.topology.parallelism.get())
+    }
+
+    /// A bounded stream of these records, in order.
+    pub fn from_collection<T: Data + Sync>(
+        &self,
+        records: impl IntoIterator<Item = T>,
+    ) -> DataStream<T, FromSource<T>> {
+        let source = CollectionSource::new(records.into_iter().collect());
+        self.source("Collection Source", Arc::new(source), 1)
+    }
+
+    fn source<T: Data>(
+        &self,
+        name: &'static str,
+        source: Arc<dyn Source<Records<T>>>,
+        parallelism: usize,
+    ) -> DataStream<T, FromSource<T>> {
+        let uid = self.topology.generate_uid(name, &[]);
+        let node = SourceNode { name: name.to_owned(), uid, source, watermarks: None };
+        DataStream::new(self.topology.clone(), FromSource { node: Arc::new(node), parallelism })
+    }
+
+    /// Starts the job, and waits for its end. The environment is empty then.
+    ///
+    /// # Errors
+    /// When the job is invalid, cannot be started, or fails.
+    pub fn execute(&self, name: &str) -> Result<JobStatus, Error> {
+        let job = self.execute_async(name)?;
+        job.wait().map_err(|source| Error::Job { name: name.to_owned(), source })
+    }
+
+    /// Starts the job. The environment is empty then.
+    ///
+    /// # Errors
+    /// When the job is invalid or cannot be started.
+    pub fn execute_async(&self, name: &str) -> Result<JobHandle, Error> {
+        let pending = std::mem::take(&mut *self.topology.pending.borrow_mut());
+        pending.into_iter().for_each(|sink| sink(&self.topology));
+        let config = self.config.borrow();
+        let empty = JobGraph::new(config.max_parallelism());
+        let graph = self.topology.graph.replace(empty);
+        self.topology.generated.borrow_mut().clear();
+        if graph.vertices.is_empty() {
+            return Err(Error::InvalidJob(
+                "No operators defined in streaming topology. Cannot execute.".into(),
+            ));
+        }
+        let settings = config.job();
+        let name = settings.name.as_deref().unwrap_or(name);
+        let from = self.from_checkpoint.borrow_mut().take().or_else(|| settings.recovery_path.clone());
+        launch(graph, name, &settings, from.as_deref())
+            .map_err(|source| Error::Job { name: name.to_owned(), source })
+    }
+}

@@ -1,0 +1,223 @@
+//! Keys: what makes records belong together.
+//!
+//! Invariant: the hash of a key is that of the same value in SQL (`dataflow::key_group` gives the canonical bytes), so both ways
+//! to write a job send a key to the same subtask.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use streamkeeper_dataflow::OperatorError;
+use streamkeeper_dataflow::batch::Records;
+use streamkeeper_dataflow::key_group::{self, fold, hash_bytes, hash_i64, hash_i128};
+
+use crate::Data;
+
+/// A value whose key group never changes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "not a key",
+    note = "keys are integers, `bool`, `String`, `Vec<u8>`, `Option`s and tuples of those; give several fields as a tuple"
+)]
+pub trait KeyHash {
+    /// The stable hash: see `dataflow::key_group`.
+    fn key_hash(&self) -> u64;
+}
+
+/// A key as it is kept in state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "not a key",
+    note = "keys are integers, `bool`, `String`, `Vec<u8>`, `Option`s and tuples of those; give several fields as a tuple"
+)]
+pub trait Key: KeyHash + Data + Eq + Ord + Hash {}
+
+impl<K: KeyHash + Data + Eq + Ord + Hash> Key for K {}
+
+macro_rules! integers {
+    ($($t:ty),*) => {$(
+        impl KeyHash for $t {
+            #[inline]
+            fn key_hash(&self) -> u64 {
+                hash_i64(i64::from(*self))
+            }
+        }
+    )*};
+}
+integers!(i8, i16, i32, i64, u8, u16, u32, bool);
+
+impl KeyHash for u64 {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_i64(*self as i64)
+    }
+}
+
+impl KeyHash for usize {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_i64(*self as i64)
+    }
+}
+
+impl KeyHash for i128 {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_i128(*self)
+    }
+}
+
+impl KeyHash for char {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_i64(i64::from(u32::from(*self)))
+    }
+}
+
+impl KeyHash for () {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        0
+    }
+}
+
+impl KeyHash for str {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_bytes(self.as_bytes())
+    }
+}
+
+impl KeyHash for String {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_bytes(self.as_bytes())
+    }
+}
+
+impl KeyHash for [u8] {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_bytes(self)
+    }
+}
+
+impl KeyHash for Vec<u8> {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        hash_bytes(self)
+    }
+}
+
+impl<K: KeyHash> KeyHash for Option<K> {
+    #[inline]
+    fn key_hash(&self) -> u64 {
+        self.as_ref().map_or(0, KeyHash::key_hash)
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident)+) => {
+        impl<$($name: KeyHash),+> KeyHash for ($($name,)+) {
+            #[inline]
+            #[expect(non_snake_case, reason = "a type and its value share a name")]
+            fn key_hash(&self) -> u64 {
+                let ($($name,)+) = self;
+                let hash = 0;
+                $(let hash = fold(hash, $name.key_hash());)+
+                hash
+            }
+        }
+    };
+}
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+tuples!(A B C D E);
+tuples!(A B C D E F);
+
+/// Gives a record its key.
+pub trait KeySelector<T>: Clone + Send + Sync + 'static {
+    /// The key, as it is kept in state.
+    type Key: Key + Borrow<Self::Borrowed>;
+    /// The key, as it is looked up.
+    type Borrowed: ?Sized + KeyHash + Eq + Hash + ToOwned<Owned = Self::Key>;
+
+    /// Calls `with` with the key of `value`.
+    fn with<R>(&self, value: &T, with: impl FnOnce(&Self::Borrowed) -> R) -> R;
+}
+
+/// A function that returns the key.
+#[derive(Clone)]
+pub struct KeyFn<F>(pub(crate) F);
+
+impl<T, K: Key, F> KeySelector<T> for KeyFn<F>
+where
+    F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+{
+    type Key = K;
+    type Borrowed = K;
+
+    #[inline]
+    fn with<R>(&self, value: &T, with: impl FnOnce(&K) -> R) -> R {
+        with(&(self.0)(value))
+    }
+}
+
+/// A function that returns a reference to the key in the record.
+pub struct KeyRef<F, Q: ?Sized>(pub(crate) F, pub(crate) std::marker::PhantomData<fn() -> Box<Q>>);
+
+impl<F: Clone, Q: ?Sized> Clone for KeyRef<F, Q> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), self.1)
+    }
+}
+
+impl<T, Q, F> KeySelector<T> for KeyRef<F, Q>
+where
+    Q: ?Sized + KeyHash + Eq + Hash + ToOwned + 'static,
+    Q::Owned: Key,
+    F: Fn(&T) -> &Q + Clone + Send + Sync + 'static,
+{
+    type Key = Q::Owned;
+    type Borrowed = Q;
+
+    #[inline]
+    fn with<R>(&self, value: &T, with: impl FnOnce(&Q) -> R) -> R {
+        with((self.0)(value))
+    }
+}
+
+/// Hashes the keys of a batch, for the exchange.
+struct HashKeys<S>(S);
+
+impl<T: 'static, S: KeySelector<T>> key_group::KeySelector<Records<T>> for HashKeys<S> {
+    fn hash(&self, batch: &Records<T>, hashes: &mut Vec<u64>) -> Result<(), OperatorError> {
+        hashes.clear();
+        hashes.extend(batch.values.iter().map(|value| self.0.with(value, KeyHash::key_hash)));
+        Ok(())
+    }
+}
+
+/// The exchange by the keys that `selector` gives.
+pub(crate) fn exchange<T: 'static, S: KeySelector<T>>(
+    selector: &S,
+) -> Arc<dyn key_group::KeySelector<Records<T>>> {
+    Arc::new(HashKeys(selector.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_sql_and_never_change() {
+        assert_eq!(7i32.key_hash(), hash_i64(7));
+        assert_eq!(true.key_hash(), hash_i64(1));
+        assert_eq!("EWR".key_hash(), hash_bytes(b"EWR"));
+        assert_eq!(String::from("EWR").key_hash(), "EWR".key_hash());
+        assert_eq!(None::<i64>.key_hash(), 0);
+        assert_eq!(("a".to_owned(), 2u8).key_hash(), fold(fold(0, hash_bytes(b"a")), hash_i64(2)));
+    }
+}

@@ -1,0 +1,217 @@
+//! Keyed streams: records with the same key meet in one subtask, and share state.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use streamkeeper_dataflow::OperatorResult;
+use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::operator::OperatorContext;
+use streamkeeper_dataflow::state::SnapshotFn;
+use streamkeeper_dataflow::time::Timestamp;
+
+use crate::Data;
+use crate::aggregate::AggregateFunction;
+use crate::begin::FromPorts;
+use crate::chain::{Logic, Push, Stage, Then};
+use crate::env::Topology;
+use crate::key::{Key, KeyHash, KeySelector};
+use crate::process::{KeyedProcess, KeyedProcessFunction};
+use crate::state::{StateBackend, ValueState};
+use crate::stream::DataStream;
+
+/// A stream whose records have keys.
+pub struct KeyedStream<T: Data, S: KeySelector<T>> {
+    pub(crate) topology: Rc<Topology>,
+    pub(crate) from: FromPorts<T>,
+    pub(crate) selector: S,
+}
+
+impl<T: Data, S: KeySelector<T>> Clone for KeyedStream<T, S> {
+    fn clone(&self) -> Self {
+        Self { topology: self.topology.clone(), from: self.from.clone(), selector: self.selector.clone() }
+    }
+}
+
+/// A keyed operator at the beginning of its task.
+pub type Keyed<T, G> = Then<FromPorts<T>, G>;
+
+impl<T: Data, S: KeySelector<T>> KeyedStream<T, S>
+where
+    S::Key: Sync,
+{
+    /// The first operator of the task that takes the keyed records.
+    pub(crate) fn then<G: Stage<T>>(self, kind: &'static str, stage: G) -> DataStream<G::Out, Keyed<T, G>> {
+        DataStream::new(self.topology, self.from).then(kind, stage)
+    }
+
+    /// Combines each record with what came before it for its key, and emits the result: Flink's rolling reduce.
+    ///
+    /// ```
+    /// # use streamkeeper_datastream::StreamExecutionEnvironment;
+    /// let env = StreamExecutionEnvironment::new();
+    /// let sums = env.from_collection([("a", 1), ("b", 5), ("a", 2)].map(|(k, v)| (k.to_owned(), v)))
+    ///     .key_by_ref(|(key, _)| key.as_str())
+    ///     .reduce(|(key, a), (_, b)| (key, a + b))
+    ///     .collect();
+    /// env.execute("sums")?;
+    /// assert_eq!(sums.take(), [("a".to_owned(), 1), ("b".to_owned(), 5), ("a".to_owned(), 3)]);
+    /// # Ok::<(), streamkeeper_datastream::Error>(())
+    /// ```
+    pub fn reduce<F>(self, function: F) -> DataStream<T, Keyed<T, Rolling<Reduce<F>, S>>>
+    where
+        F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
+    {
+        let selector = self.selector.clone();
+        self.then("Keyed Reduce", Rolling { fold: Reduce(function), selector })
+    }
+
+    /// Adds each record to its key's accumulator, and emits key and result.
+    #[expect(clippy::type_complexity, reason = "it is not written down by hand")]
+    pub fn aggregate<A>(self, function: A) -> DataStream<(S::Key, A::Out), Keyed<T, Rolling<Aggregate<A>, S>>>
+    where
+        A: AggregateFunction<In = T>,
+    {
+        let selector = self.selector.clone();
+        self.then("Keyed Aggregation", Rolling { fold: Aggregate(function), selector })
+    }
+
+    /// Applies a function with state and timers.
+    pub fn process<F>(self, function: F) -> DataStream<F::Out, Keyed<T, KeyedProcess<F, S>>>
+    where
+        F: KeyedProcessFunction<S::Key, T>,
+    {
+        let selector = self.selector.clone();
+        self.then("KeyedProcess", KeyedProcess { function, selector })
+    }
+}
+
+/// How one record changes its key's value.
+pub trait Fold<K, T>: Clone + Send + Sync + 'static {
+    /// What is kept per key.
+    type Value: Data;
+    /// What is emitted after each record.
+    type Out: Data;
+
+    /// The value after `record`.
+    fn fold(&mut self, value: Option<Self::Value>, record: T) -> Self::Value;
+
+    /// What is emitted.
+    fn result(&self, key: &K, value: &Self::Value) -> Self::Out;
+}
+
+/// The fold of a reduce function.
+#[derive(Clone)]
+pub struct Reduce<F>(F);
+
+impl<K, T: Data, F> Fold<K, T> for Reduce<F>
+where
+    F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+    type Out = T;
+
+    #[inline]
+    fn fold(&mut self, value: Option<T>, record: T) -> T {
+        match value {
+            Some(value) => (self.0)(value, record),
+            None => record,
+        }
+    }
+
+    #[inline]
+    fn result(&self, _: &K, value: &T) -> T {
+        value.clone()
+    }
+}
+
+/// The fold of an [`AggregateFunction`].
+#[derive(Clone)]
+pub struct Aggregate<A>(A);
+
+impl<K: Key, T: Data, A: AggregateFunction<In = T>> Fold<K, T> for Aggregate<A> {
+    type Value = A::Accumulator;
+    type Out = (K, A::Out);
+
+    #[inline]
+    fn fold(&mut self, value: Option<A::Accumulator>, record: T) -> A::Accumulator {
+        let mut accumulator = value.unwrap_or_else(|| self.0.create_accumulator());
+        self.0.add(record, &mut accumulator);
+        accumulator
+    }
+
+    #[inline]
+    fn result(&self, key: &K, accumulator: &A::Accumulator) -> (K, A::Out) {
+        (key.clone(), self.0.result(accumulator))
+    }
+}
+
+/// The stage of a rolling fold.
+#[derive(Clone)]
+pub struct Rolling<G, S> {
+    fold: G,
+    selector: S,
+}
+
+type RunningFold<K, V> = (StateBackend<K>, ValueState<V>);
+
+/// A rolling fold at work.
+pub struct RollingLogic<T, G: Fold<S::Key, T>, S: KeySelector<T>> {
+    fold: G,
+    selector: S,
+    running: Option<RunningFold<S::Key, G::Value>>,
+    records: PhantomData<fn(T)>,
+}
+
+impl<T: Data, S: KeySelector<T>, G: Fold<S::Key, T>> Stage<T> for Rolling<G, S>
+where
+    S::Key: Sync,
+{
+    type Out = G::Out;
+    type Logic = RollingLogic<T, G, S>;
+
+    fn logic(&self) -> Self::Logic {
+        RollingLogic {
+            fold: self.fold.clone(),
+            selector: self.selector.clone(),
+            running: None,
+            records: PhantomData,
+        }
+    }
+}
+
+impl<T: Data, S: KeySelector<T>, G: Fold<S::Key, T>> Logic<T> for RollingLogic<T, G, S>
+where
+    S::Key: Sync,
+{
+    type Out = G::Out;
+
+    fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
+        let mut backend = StateBackend::new(context);
+        let value = ValueState::register(&mut backend, "value")?;
+        backend.opened();
+        self.running = Some((backend, value));
+        Ok(())
+    }
+
+    #[inline]
+    fn element<N: Push<G::Out>>(
+        &mut self,
+        record: T,
+        timestamp: Timestamp,
+        next: &mut N,
+    ) -> OperatorResult<()> {
+        let Some((backend, state)) = &mut self.running else { return Ok(()) };
+        let key = self.selector.with(&record, |key| {
+            let key_group = backend.key_group(key.key_hash());
+            backend.set_current_key(key_group, key)
+        })?;
+        let value = self.fold.fold(state.take(), record);
+        let result = self.fold.result(key, &value);
+        state.update(value);
+        next.push(result, timestamp)
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
+        Ok(self.running.as_ref().map(|(backend, _)| backend.snapshot()))
+    }
+}

@@ -1,0 +1,67 @@
+//! The typed DataStream API: jobs written in Rust, with Flink's names.
+//!
+//! A job is written against a [`StreamExecutionEnvironment`]: it makes [`DataStream`]s of sources, streams are transformed into
+//! others, end in sinks, and `execute` runs it all.
+//!
+//! ```
+//! use streamkeeper_datastream::StreamExecutionEnvironment;
+//!
+//! let env = StreamExecutionEnvironment::new();
+//! let counts = env
+//!     .from_collection(["to be or", "not to be"].map(String::from))
+//!     .flat_map_with(|line, out| line.split(' ').for_each(|word| out.collect((word.to_owned(), 1))))
+//!     .key_by_ref(|(word, _)| word.as_str())
+//!     .reduce(|(word, a), (_, b)| (word, a + b))
+//!     .filter(|(word, _)| word == "be")
+//!     .collect();
+//! env.execute("word count")?;
+//! assert_eq!(counts.take(), [("be".to_owned(), 1), ("be".to_owned(), 2)]);
+//! # Ok::<(), streamkeeper_datastream::Error>(())
+//! ```
+//!
+//! - [`env`](StreamExecutionEnvironment): sources and execution; [`stream`](DataStream): transformations and sinks; [`KeyedStream`]: what needs a key
+//! - [`process`]: functions with timers, side outputs and state; [`state`]: what they keep
+//! - [`chain`]: how operators become one call tree
+mod aggregate;
+mod begin;
+pub mod chain;
+mod collector;
+mod env;
+mod error;
+mod key;
+mod keyed;
+mod partition;
+mod ports;
+pub mod process;
+mod side;
+mod sink;
+mod source;
+mod stages;
+pub mod state;
+mod stream;
+
+pub use aggregate::AggregateFunction;
+pub use begin::{FromPorts, FromSource, FromTwo};
+pub use collector::Collector;
+pub use env::StreamExecutionEnvironment;
+pub use error::{Error, Result};
+pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
+pub use keyed::{Keyed, KeyedStream};
+pub use ports::StreamInputs;
+pub use process::{
+    KeyedContext, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction, TimeDomain,
+};
+pub use side::{OutputTag, Sides};
+pub use sink::Collected;
+pub use stream::{DataStream, DataStreamSink};
+
+/// A record: it can be copied, sent to another thread, and written to a checkpoint or another process. Derive `Clone`, and
+/// serde's `Serialize` and `Deserialize`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a record of a stream",
+    label = "not a record",
+    note = "a record can be copied, sent and serialised: derive `Clone`, `serde::Serialize` and `serde::Deserialize` for its type"
+)]
+pub trait Data: Clone + Send + serde::Serialize + serde::de::DeserializeOwned + 'static {}
+
+impl<T: Clone + Send + serde::Serialize + serde::de::DeserializeOwned + 'static> Data for T {}

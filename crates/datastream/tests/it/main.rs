@@ -1,0 +1,3 @@
+//! The typed API, end to end.
+
+mod basics;
