@@ -82,6 +82,12 @@ pub struct StreamExecutionEnvironment {
     from_checkpoint: RefCell<Option<PathBuf>>,
 }
 
+impl std::fmt::Debug for StreamExecutionEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamExecutionEnvironment").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Default for StreamExecutionEnvironment {
     fn default() -> Self {
         Self::new()

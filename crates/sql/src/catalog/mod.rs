@@ -325,6 +325,12 @@ impl Catalog {
         self.add(&name, true, false, CatalogObject::Table(table)).map(drop)
     }
 
+    /// Removes a temporary table or view of the current database; false when there is none.
+    pub fn drop_temporary(&mut self, name: &str) -> bool {
+        let (catalog, database) = (DEFAULT_CATALOG.to_owned(), self.current_database.clone());
+        self.temporary.remove(&ObjectPath { catalog, database, object: name.to_owned() }).is_some()
+    }
+
     /// Adds a temporary view to the current database.
     ///
     /// # Errors

@@ -115,6 +115,11 @@ impl Session {
         Ok(())
     }
 
+    /// Removes a temporary table or view of the current database; false when there is none.
+    pub fn drop_temporary(&mut self, name: &str) -> bool {
+        self.catalog.drop_temporary(name)
+    }
+
     /// Registers a query as a temporary view of the current database.
     ///
     /// # Errors
