@@ -4,4 +4,5 @@
 extern crate streamkeeper_connectors as streamkeeper;
 
 mod bridge;
+mod environment;
 mod support;
