@@ -185,7 +185,7 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
         G: WatermarkGenerator<T>,
         A: TimestampAssigner<T>,
     {
-        if let Err(reason) = strategy.check() {
+        if let Err(reason) = strategy.check(P::IS_SOURCE) {
             self.topology.refuse(reason);
         }
         DataStream::new(self.topology, self.pipeline.watermarked(strategy))
