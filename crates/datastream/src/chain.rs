@@ -15,6 +15,8 @@ use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
 
 use crate::Data;
+use crate::begin::FromPorts;
+use crate::stream::DataStream;
 use crate::watermark::{
     AssignTimestampsAndWatermarks, TimestampAssigner, WatermarkGenerator, WatermarkStrategy,
 };
@@ -532,6 +534,8 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
     >;
     /// It is but a source.
     const IS_SOURCE: bool = false;
+    /// What an operator at a parallelism of its own begins with, when it follows this one.
+    type Cut: Pipeline<Out = Self::Out>;
 
     /// Where its records come from.
     fn begin(&self) -> &Self::Begin;
@@ -547,6 +551,9 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
 
     /// Calls `visit` with each operator's name and id, in order.
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta));
+
+    /// Completes the task if it has operators: what is appended runs in `parallelism` subtasks.
+    fn cut(stream: DataStream<Self::Out, Self>, parallelism: usize) -> DataStream<Self::Out, Self::Cut>;
 }
 
 /// A pipeline, and one more stage.
@@ -571,6 +578,7 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     type Running<N: Push<S::Out>> = P::Running<Linked<S::Logic, N, P::Out>>;
     type Watermarked<G: WatermarkGenerator<S::Out>, A: TimestampAssigner<S::Out>> =
         Then<Self, AssignTimestampsAndWatermarks<S::Out, G, A>>;
+    type Cut = FromPorts<S::Out>;
 
     fn begin(&self) -> &P::Begin {
         self.pipeline.begin()
@@ -592,5 +600,9 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta)) {
         self.pipeline.visit(visit);
         visit(&mut self.meta);
+    }
+
+    fn cut(stream: DataStream<S::Out, Self>, parallelism: usize) -> DataStream<S::Out, FromPorts<S::Out>> {
+        stream.new_task(parallelism)
     }
 }

@@ -2,5 +2,6 @@
 
 mod basics;
 mod harness;
+mod recovery;
 mod ttl;
 mod watermarks;
