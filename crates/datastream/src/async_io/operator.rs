@@ -140,7 +140,7 @@ const STATE: &str = "$async-wait";
 /// The records in flight in subtask `.0` of `.1`, with their event times.
 type InFlightState<I> = (u32, u32, Vec<(I, Timestamp)>);
 
-fn shape<I>() -> String {
+fn shape<I: Data>() -> String {
     format!("in flight: {}", fingerprint::<I>())
 }
 

@@ -114,7 +114,7 @@ pub trait BroadcastDescriptor: Clone + Send + Sync + 'static {
     fn snapshot(&self, state: Self::State) -> SnapshotFn;
 }
 
-fn shape<UK, UV>() -> String {
+fn shape<UK: Data, UV: Data>() -> String {
     format!("broadcast {} to {}", fingerprint::<UK>(), fingerprint::<UV>())
 }
 

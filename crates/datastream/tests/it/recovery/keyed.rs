@@ -156,7 +156,7 @@ impl KeyedProcessFunction<u64, Number> for EventTimers {
     type State = ValueState<u64>;
 
     fn open(&mut self, context: &mut OpenContext<'_, u64>) -> Result<ValueState<u64>> {
-        Ok(context.value_state("fired")?)
+        context.value_state("fired")
     }
 
     fn process_element(
@@ -217,7 +217,7 @@ impl KeyedProcessFunction<u64, Number> for Hold {
     type State = ListState<u64>;
 
     fn open(&mut self, context: &mut OpenContext<'_, u64>) -> Result<ListState<u64>> {
-        Ok(context.list_state("held")?)
+        context.list_state("held")
     }
 
     fn process_element(
