@@ -112,6 +112,8 @@ pub struct AsyncLogic<I, F: AsyncFunction<I>> {
     due_watermark: Option<Timestamp>,
     /// The last one that went on.
     watermark: Timestamp,
+    /// The input is idle; those that follow are told when nothing is in flight that the watermark must not pass.
+    held_idle: bool,
 }
 
 impl<I: Data, F: AsyncFunction<I>> Stage<I> for AsyncWait<F, F::Out> {
@@ -131,6 +133,7 @@ impl<I: Data, F: AsyncFunction<I>> Stage<I> for AsyncWait<F, F::Out> {
             retries: BTreeSet::new(),
             due_watermark: None,
             watermark: MIN_WATERMARK,
+            held_idle: false,
         }
     }
 }
@@ -270,7 +273,8 @@ impl<I: Data, F: AsyncFunction<I>> Logic<I> for AsyncLogic<I, F> {
     }
 
     fn next_processing_time(&self) -> Option<Timestamp> {
-        if self.inbox.filled.load(Ordering::Acquire) || self.queue.is_ready() {
+        let idle = self.held_idle && self.is_drained();
+        if idle || self.queue.is_ready() || self.inbox.filled.load(Ordering::Acquire) {
             return Some(Timestamp::MIN);
         }
         let deadline = self.in_flight.first_key_value().and_then(|(_, record)| record.deadline);
@@ -296,6 +300,22 @@ impl<I: Data, F: AsyncFunction<I>> Logic<I> for AsyncLogic<I, F> {
         let due = self.due_watermark.take()?;
         self.watermark = due;
         Some(due)
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        if idle && !self.is_drained() {
+            self.held_idle = true;
+            return None;
+        }
+        // Active again before the others were told: nothing has changed for them.
+        let untold = std::mem::take(&mut self.held_idle);
+        (!untold).then_some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        let due = self.held_idle && self.is_drained();
+        self.held_idle &= !due;
+        due.then_some(true)
     }
 
     fn wants_input(&self) -> bool {
