@@ -87,8 +87,7 @@ impl AsyncFunction<u64> for Service {
         }
         let _running = Running(self.clone(), n);
         loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
+            let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let answer = self.calls().answers.remove(&n);
             match answer {
@@ -116,8 +115,10 @@ fn ordered(service: &Service, timeout: Duration, capacity: usize) -> Harness {
 }
 
 fn unordered(service: &Service, timeout: Duration, capacity: usize) -> Harness {
-    OperatorHarness::new(|numbers| AsyncDataStream::unordered_wait(numbers, service.clone(), timeout, capacity))
-        .expect("one task")
+    OperatorHarness::new(|numbers| {
+        AsyncDataStream::unordered_wait(numbers, service.clone(), timeout, capacity)
+    })
+    .expect("one task")
 }
 
 /// Takes results, at the clock's time, until `enough` of what came out.
@@ -258,7 +259,8 @@ fn a_call_is_repeated_after_its_delay_until_it_is_the_last_time() {
     let mut harness = with_retry(&service, NEVER, retry.if_result(<[u64]>::is_empty));
     harness.push(1, 10).expect("goes on");
     // The delays are 10, 20 and 25 seconds; each counts from the answer on.
-    for (attempt, answer, next) in [(1, Answer::Error, 10), (2, Answer::Times(0), 30), (3, Answer::Error, 55)] {
+    for (attempt, answer, next) in [(1, Answer::Error, 10), (2, Answer::Times(0), 30), (3, Answer::Error, 55)]
+    {
         service.answer(1, answer);
         until(|| service.begun(1) == attempt && service.running().is_empty());
         // The answer is taken at some step; the clock stands still meanwhile.
@@ -303,8 +305,7 @@ fn only_what_the_predicates_name_is_repeated_and_the_timeout_holds_for_all_attem
 fn what_is_in_flight_is_called_again_after_a_restore() {
     let service = Service::default();
     let first = ordered(&service, NEVER, 2);
-    let mut parts: Vec<Harness> =
-        (0..2).map(|subtask| first.subtask(subtask, 2).expect("opens")).collect();
+    let mut parts: Vec<Harness> = (0..2).map(|subtask| first.subtask(subtask, 2).expect("opens")).collect();
     parts[0].push_all([(1, 10), (2, 20), (3, 30)]).expect("goes on");
     parts[1].push_all([(11, 10), (12, 20)]).expect("goes on");
     service.answer(1, Answer::Times(1));

@@ -43,7 +43,8 @@ impl BroadcastProcessFunction<u64, Rule> for Broken {
         _: &mut ProcessContext<'_>,
         out: &mut Collector<String>,
     ) -> Result {
-        let mut broken: Vec<&String> = rules.iter().filter(|(_, limit)| n > **limit).map(|(k, _)| k).collect();
+        let mut broken: Vec<&String> =
+            rules.iter().filter(|(_, limit)| n > **limit).map(|(k, _)| k).collect();
         broken.sort();
         broken.into_iter().for_each(|name| out.collect(name.clone()));
         Ok(())
@@ -120,7 +121,11 @@ impl KeyedBroadcastProcessFunction<String, String, Rule> for Limits {
     ) -> Result {
         let now = count.value().unwrap_or(0) + 1;
         count.update(now);
-        if now % 2 == 1 { odd.update(true) } else { odd.clear() }
+        if now % 2 == 1 {
+            odd.update(true)
+        } else {
+            odd.clear()
+        }
         context.register_event_time_timer(100);
         if rules.get(&name).is_some_and(|limit| now > *limit) {
             out.collect(format!("{name}: {now}"));

@@ -53,10 +53,11 @@ impl CoProcessFunction<u64, String> for Tell {
 #[test]
 fn the_watermark_is_the_smaller_of_both() {
     let words = OutputTag::new("words");
-    let mut harness = OperatorHarness::two_inputs(|numbers: streamkeeper_datastream::DataStream<u64>, words_| {
-        numbers.connect(words_).process(Tell(words.clone()))
-    })
-    .expect("one task");
+    let mut harness =
+        OperatorHarness::two_inputs(|numbers: streamkeeper_datastream::DataStream<u64>, words_| {
+            numbers.connect(words_).process(Tell(words.clone()))
+        })
+        .expect("one task");
     harness.watermark_first(20).expect("goes on");
     harness.push_first(1, 5).expect("goes on");
     harness.watermark_second(10).expect("goes on");
@@ -184,10 +185,9 @@ fn state_and_timers_are_shared_and_move_with_their_keys() {
 #[test]
 fn connected_streams_can_be_keyed_together() {
     let mut harness = OperatorHarness::two_inputs(|numbers, words| {
-        let keyed = numbers.connect(words).key_by(
-            |(key, _): &(u64, u64)| *key,
-            |(key, _): &(String, String)| key.len() as u64,
-        );
+        let keyed = numbers
+            .connect(words)
+            .key_by(|(key, _): &(u64, u64)| *key, |(key, _): &(String, String)| key.len() as u64);
         keyed.process(Gather)
     })
     .expect("one task");
