@@ -31,7 +31,7 @@ pub struct AsyncWait<F, O> {
     function: F,
     mode: OutputMode,
     timeout_ms: Option<i64>,
-    capacity: usize,
+    pub(super) capacity: usize,
     retry: AsyncRetryStrategy<O>,
 }
 
@@ -44,7 +44,7 @@ impl<F, O> AsyncWait<F, O> {
         retry: AsyncRetryStrategy<O>,
     ) -> Self {
         let timeout_ms = (!timeout.is_zero()).then(|| millis(timeout));
-        Self { function, mode, timeout_ms, capacity: capacity.max(1), retry }
+        Self { function, mode, timeout_ms, capacity, retry }
     }
 }
 

@@ -376,9 +376,9 @@ fn the_end_of_the_input_waits_for_all_calls() {
         env.set_parallelism(parallelism);
         let numbers = env.from_collection(0..3000u64).shared();
         let slow = |n: u64| async move {
-            if n % 100 == 0 {
+            if n.is_multiple_of(100) {
                 tokio::time::sleep(Duration::from_millis(n % 7)).await;
-            } else if n % 3 == 0 {
+            } else if n.is_multiple_of(3) {
                 tokio::task::yield_now().await;
             }
             Ok(Some(n))
@@ -403,4 +403,12 @@ fn a_panic_names_the_operator() {
     let error = env.execute("panics").expect_err("fails").to_string();
     assert!(error.starts_with("job panics: divide -> Discard (subtask 0"), "{error}");
     assert!(error.contains("the async function panicked: attempt to divide by zero"), "{error}");
+}
+
+#[test]
+fn without_capacity_there_is_no_job() {
+    let env = StreamExecutionEnvironment::new();
+    env.from_collection(0..10u64).ordered_wait(|n| async move { Ok(Some(n)) }, PATIENCE, 0).discard();
+    let error = env.execute("none").expect_err("refused").to_string();
+    assert_eq!(error, "async calls need a capacity of at least 1, but it is 0");
 }

@@ -221,7 +221,7 @@ fn broadcast_states_need_names_of_their_own_and_keep_their_types() {
             words.key_by(String::clone).connect(rules).process(Limits).uid("limits")
         })
     };
-    let error = with("rules", "rules").err().expect("refused").to_string();
+    let error = with("rules", "rules").expect_err("refused").to_string();
     assert!(error.contains("broadcast state `rules`") && error.contains("a name of its own"), "{error}");
 
     let mut harness = with("rules", "times").expect("one task");

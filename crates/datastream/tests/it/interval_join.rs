@@ -196,6 +196,6 @@ fn what_cannot_be_joined_is_refused() {
         let join = by_key(lefts, rights).between(5, 5).upper_bound_exclusive();
         join.apply(|(key, _), _| *key)
     });
-    let error = refused.err().expect("refused").to_string();
+    let error = refused.expect_err("refused").to_string();
     assert!(error.contains("lower bound"), "{error}");
 }

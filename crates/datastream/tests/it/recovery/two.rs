@@ -5,10 +5,10 @@ use streamkeeper_datastream::state::{MapState, ValueState};
 use streamkeeper_datastream::{
     BroadcastProcessFunction, BroadcastState, Collector, DataStream, KeyedBroadcastContext,
     KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext, MapStateDescriptor, OpenContext,
-    ProcessContext, Result, TimeDomain,
+    ProcessContext, Result, TimeDomain, WatermarkStrategy,
 };
 
-use super::case::Case;
+use super::case::{Case, Source};
 use super::ledger::Row;
 use super::numbers::{KEYS, Number, STEP_MS};
 
@@ -247,24 +247,36 @@ fn broadcast_state_beside_keyed_state() {
     Case::new(job, expected).run();
 }
 
+/// Each number with the even ones beside it.
+fn join(numbers: DataStream<Number>) -> DataStream<Row> {
+    let even = numbers.clone().filter(|(_, n)| n % 2 == 0).key_by(|(key, _)| *key);
+    numbers
+        .key_by(|(key, _)| *key)
+        .interval_join(even)
+        .between(-STEP_MS, STEP_MS)
+        .apply(|(key, left), (_, right)| (*key, 1_000_000 * left + right))
+        .shared()
+}
+
+fn pairs(numbers: &[Number]) -> Vec<Row> {
+    let last = numbers.iter().map(|(_, n)| *n).max().unwrap_or(0);
+    let pairs = numbers.iter().flat_map(|(key, n)| {
+        let even = (n.saturating_sub(1)..=(n + 1).min(last)).filter(|n| n % 2 == 0);
+        even.map(move |even| (*key, 1_000_000 * n + even))
+    });
+    pairs.collect()
+}
+
 #[test]
-fn an_interval_join() {
-    fn job(numbers: DataStream<Number>) -> DataStream<Row> {
-        let even = numbers.clone().filter(|(_, n)| n % 2 == 0).key_by(|(key, _)| *key);
-        numbers
-            .key_by(|(key, _)| *key)
-            .interval_join(even)
-            .between(-STEP_MS, STEP_MS)
-            .apply(|(key, left), (_, right)| (*key, 1_000_000 * left + right))
-            .shared()
+fn an_interval_join_that_keeps_everything() {
+    Case::new(join, pairs).in_any_order().run();
+}
+
+#[test]
+fn an_interval_join_that_forgets_as_event_time_goes_on() {
+    fn job(numbers: Source) -> DataStream<Row> {
+        let strategy = WatermarkStrategy::for_monotonous_timestamps();
+        join(numbers.assign_timestamps_and_watermarks(strategy).shared())
     }
-    fn expected(numbers: &[Number]) -> Vec<Row> {
-        let last = numbers.iter().map(|(_, n)| *n).max().unwrap_or(0);
-        let pairs = numbers.iter().flat_map(|(key, n)| {
-            let even = (n.saturating_sub(1)..=(n + 1).min(last)).filter(|n| n % 2 == 0);
-            even.map(move |even| (*key, 1_000_000 * n + even))
-        });
-        pairs.collect()
-    }
-    Case::new(job, expected).in_any_order().run();
+    Case::at_source(job, pairs).in_any_order().run();
 }
