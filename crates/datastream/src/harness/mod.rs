@@ -66,7 +66,7 @@ use crate::{Data, chain::Feed};
 ///
 /// // What it keeps goes on in another subtask, at any parallelism.
 /// let snapshot = harness.snapshot()?;
-/// let mut restored: Vec<_> = (0..2).map(|subtask| harness.restore(&snapshot, subtask, 2)).collect::<Result<_, _>>()?;
+/// let mut restored: Vec<_> = (0..2).map(|subtask| harness.restore(&snapshot, subtask, 2)).collect::<std::result::Result<_, _>>()?;
 /// let mut counts = Vec::new();
 /// for harness in &mut restored {
 ///     harness.watermark(10)?;
