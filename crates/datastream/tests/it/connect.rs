@@ -3,7 +3,7 @@
 use streamkeeper_datastream::state::{ListState, ValueState};
 use streamkeeper_datastream::{
     CoProcessFunction, Collector, HarnessOutput, HarnessSnapshot, KeyedCoProcessFunction, KeyedContext,
-    OpenContext, OperatorHarness, OutputTag, ProcessContext, Result, TimeDomain,
+    OpenContext, OperatorHarness, OutputTag, ProcessContext, Result, StreamExecutionEnvironment, TimeDomain,
 };
 
 #[test]
@@ -197,4 +197,17 @@ fn connected_streams_can_be_keyed_together() {
     let mut restored = harness.restore(&snapshot, 0, 1).expect("restores");
     restored.finish().expect("ends");
     assert_eq!(restored.take_records(), [((1, vec!["2".to_owned(), "b".to_owned()]), 100)]);
+}
+
+#[test]
+fn an_operator_with_two_inputs_can_have_a_parallelism_of_its_own() {
+    let env = StreamExecutionEnvironment::new();
+    let (ones, twos) = (env.from_collection([1; 100]), env.from_collection([2; 100]).rebalance());
+    let all = ones.connect(twos).map(|n| n, |n| n).set_parallelism(3).collect();
+    let job = env.execute_async("three").expect("starts");
+    let subtasks: Vec<(String, usize)> =
+        job.vertices().iter().map(|vertex| (vertex.name.clone(), vertex.subtasks.len())).collect();
+    job.wait().expect("runs");
+    assert_eq!(subtasks.last(), Some(&("Co-Map -> Collect".to_owned(), 3)));
+    assert_eq!((all.len(), all.take().iter().sum::<i32>()), (200, 300));
 }

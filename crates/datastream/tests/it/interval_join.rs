@@ -74,6 +74,14 @@ fn records_are_kept_until_no_partner_can_come() {
     };
     assert!(kept(true, 104) && !kept(true, 105));
     assert!(kept(false, 101) && !kept(false, 102));
+    // Each by itself: the timer of one does not clean away the next.
+    let mut harness = joined(-2, 5, (false, false));
+    for at in [100, 101] {
+        harness.push_first((1, at), at).expect("goes on");
+    }
+    harness.watermark(105).expect("goes on");
+    harness.push_second((1, 106), 106).expect("goes on");
+    assert_eq!(harness.take_records(), [((1, 101, 106), 106)]);
     // Partners of a record that can only be earlier have all come when event time reaches it.
     let mut harness = joined(-9, -5, (false, false));
     harness.push_first((1, 100), 100).expect("goes on");
