@@ -148,9 +148,9 @@ impl<T: Data> Pipeline for FromPorts<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
     type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> =
         Then<Self, AssignTimestampsAndWatermarks<T, G, A>>;
-    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -208,9 +208,9 @@ impl<T: Data> Pipeline for FromSource<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
     type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> = Self;
     const IS_SOURCE: bool = true;
-    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -268,6 +268,8 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Watermarked<G: WatermarkGenerator<Either<A, B>>, W: TimestampAssigner<Either<A, B>>> =
         Then<Self, AssignTimestampsAndWatermarks<Either<A, B>, G, W>>;
     type Cut = Self;
+    type Watermarked<G: WatermarkGenerator<Self::Out>, T: TimestampAssigner<Self::Out>> =
+        Then<Self, AssignTimestampsAndWatermarks<Self::Out, G, T>>;
 
     fn begin(&self) -> &Self {
         self
@@ -275,6 +277,14 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
 
     fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
         next
+    }
+
+    fn watermarked<G, T>(self, strategy: WatermarkStrategy<Self::Out, G, T>) -> Self::Watermarked<G, T>
+    where
+        G: WatermarkGenerator<Self::Out>,
+        T: TimestampAssigner<Self::Out>,
+    {
+        Then::watermarks(self, strategy)
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
