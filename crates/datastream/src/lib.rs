@@ -24,6 +24,7 @@
 //! - [`ConnectedStreams`]: two streams for one operator; [`broadcast`]: rules that change while a job runs
 //! - [`interval_join`]: pairs of records that are close in time
 //! - [`async_io`]: calls to the outside, many at a time
+//! - [`window`]: windows, their triggers and evictors, joins of windows
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
 pub mod async_io;
@@ -49,6 +50,7 @@ mod stages;
 pub mod state;
 mod stream;
 mod watermark;
+pub mod window;
 
 pub use aggregate::AggregateFunction;
 pub use async_io::{AsyncDataStream, AsyncFn, AsyncFunction, AsyncRetryStrategy};

@@ -9,3 +9,7 @@ mod interval_join;
 mod recovery;
 mod ttl;
 mod watermarks;
+mod windows;
+mod windows_jobs;
+mod windows_restore;
+mod windows_triggers;
