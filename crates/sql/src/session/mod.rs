@@ -5,7 +5,7 @@
 mod show;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use streamkeeper_dataflow::graph::JobGraph;
 use self::tables::CatalogNames;
 use crate::binder::Binder;
 use crate::catalog::Catalog;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ZOOKEEPER_QUORUM};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
 use crate::expr::{EvalContext, ScalarExpr};
@@ -52,6 +52,8 @@ pub struct PlannedJob {
     pub graph: JobGraph,
     /// The tables that it writes to, in order.
     pub sinks: Vec<String>,
+    /// The configuration documents that it reads, by the names that CONFIG gives them.
+    pub config_documents: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for PlannedJob {
@@ -243,6 +245,7 @@ impl Session {
             path: ["default_catalog", "default_database", "collect"].map(str::to_owned),
             columns,
             physical,
+            metadata: Vec::new(),
             watermark: None,
             primary_key: Vec::new(),
             options: BTreeMap::from([("connector".to_owned(), "print".to_owned())]),
@@ -260,9 +263,17 @@ impl Session {
         let ctx = self.context();
         let names = sinks.iter().map(|s| s.table.name()).collect();
         let sinks = sinks.into_iter().map(|sink| SinkPlan { plan: optimize(sink.plan), ..sink }).collect();
-        let graph = plan_job(sinks, &self.physical(), &ctx)?;
+        let (graph, config_documents) = plan_job(sinks, &self.physical(), &ctx)?;
+        if !config_documents.is_empty() && self.config.get(ZOOKEEPER_QUORUM).is_none() {
+            return Err(SqlError::new(
+                ErrorKind::Configuration,
+                format!(
+                    "CONFIG reads documents in ZooKeeper; set '{ZOOKEEPER_QUORUM}' to its servers, as host:port,host:port"
+                ),
+            ));
+        }
         let name = self.config.get("pipeline.name").unwrap_or(name).to_owned();
-        Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names })))
+        Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names, config_documents })))
     }
 
     fn physical(&self) -> PhysicalConfig {
