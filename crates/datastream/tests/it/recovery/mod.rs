@@ -10,5 +10,7 @@ mod ledger;
 mod numbers;
 mod plan;
 
+mod calls;
 mod keyed;
 mod stateless;
+mod two;
