@@ -17,3 +17,4 @@ mod text;
 pub mod zookeeper;
 
 pub use error::ConnectorError;
+pub use filesystem::lines::FileSource;
