@@ -19,6 +19,7 @@
 /// ```
 pub mod prelude {
     pub use streamkeeper_connectors::FileSource;
+    pub use streamkeeper_connectors::record::{Changelog, Decimal, Record, Row, RowKind};
     pub use streamkeeper_connectors::zookeeper::{ZNode, ZooKeeperSource};
     pub use streamkeeper_dataflow::job::{JobConfig, JobHandle, JobStatus};
     pub use streamkeeper_dataflow::{OperatorError, OperatorResult};
@@ -27,5 +28,10 @@ pub mod prelude {
         AggregatingState, ListState, MapState, ReducingState, ValueState,
     };
     pub use streamkeeper_datastream::*;
+    pub use streamkeeper_derive::Record;
     pub use streamkeeper_sql::session::{Session, StatementResult};
+    pub use streamkeeper_table::{StreamTableEnvironment, Table};
 }
+
+/// Structs as rows of a table: what `#[derive(Record)]` refers to.
+pub use streamkeeper_connectors::record;
