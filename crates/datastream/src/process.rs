@@ -75,6 +75,11 @@ impl ProcessContext<'_> {
 }
 
 /// A function of one record, without keyed state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `ProcessFunction` of records of type `{I}`",
+    label = "cannot process `{I}`",
+    note = "a function with timers or state for each key is a `KeyedProcessFunction`: the stream needs `key_by` before `process`"
+)]
 pub trait ProcessFunction<I>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
@@ -344,6 +349,10 @@ impl<K> std::ops::DerefMut for KeyedContext<'_, K> {
 }
 
 /// A function of one record and what it keeps for the record's key. `State` holds the states that `open` declared.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `KeyedProcessFunction` of records of type `{I}` with keys of type `{K}`",
+    label = "cannot process `{I}` by `{K}`"
+)]
 pub trait KeyedProcessFunction<K, I>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;

@@ -8,6 +8,7 @@ mod harness;
 mod interval_join;
 mod recovery;
 mod ttl;
+mod ui;
 mod watermarks;
 mod windows;
 mod windows_jobs;
