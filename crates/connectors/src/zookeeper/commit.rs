@@ -121,7 +121,9 @@ pub(crate) async fn commit(
         let (fence, version) = read_fence(zookeeper, &chunk.fence).await?;
         if !fence.admits(chunk) {
             // Written, but by whom, and with which versions?
-            chunk.changes.iter().for_each(|(path, _)| drop(known.remove(path)));
+            for (path, _) in &chunk.changes {
+                known.remove(path);
+            }
             return Ok(());
         }
         let paths = chunk.changes.iter().map(|(path, _)| path.clone()).collect();
