@@ -10,6 +10,7 @@ use streamkeeper_dataflow::operator::OperatorFactory;
 
 use crate::Data;
 use crate::chain::{Begin, Emit, Fused, OperatorMeta, Pipeline, Push, Rest};
+use crate::stream::DataStream;
 
 /// The output of a task, and how its rows are dealt out to the next.
 #[derive(Clone)]
@@ -46,6 +47,16 @@ impl<T: Data> FromPorts<T> {
         let upstreams = self.upstreams.into_iter();
         let upstreams = upstreams.map(|upstream| Upstream { exchange: exchange.clone(), ..upstream });
         Self { upstreams: upstreams.collect(), parallelism }
+    }
+
+    /// Both, for an operator with two inputs that has as many subtasks as this one.
+    pub(crate) fn and<B>(self, second: FromPorts<B>) -> FromTwo<T, B> {
+        FromTwo { first: self.upstreams, second: second.upstreams, parallelism: self.parallelism }
+    }
+
+    /// The inputs of an operator that takes the records.
+    pub(crate) fn inputs(&self) -> Vec<Input<Records<T>>> {
+        self.upstreams.iter().map(|upstream| upstream.input(self.parallelism, 0)).collect()
     }
 }
 
@@ -110,7 +121,7 @@ impl<T: Data> Begin for FromPorts<T> {
         rest: Rest<P::Out>,
     ) -> Port<Records<P::Out>> {
         let begin = pipeline.begin().clone();
-        let inputs: Vec<_> = begin.upstreams.iter().map(|u| u.input(begin.parallelism, 0)).collect();
+        let inputs = begin.inputs();
         if let Some(head) = fuse(pipeline) {
             return graph.add_operator(begin.parallelism, inputs, head, rest);
         }
@@ -125,6 +136,7 @@ impl<T: Data> Pipeline for FromPorts<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -135,6 +147,10 @@ impl<T: Data> Pipeline for FromPorts<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<T: Data> Begin for FromSource<T> {
@@ -176,6 +192,7 @@ impl<T: Data> Pipeline for FromSource<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -186,6 +203,10 @@ impl<T: Data> Pipeline for FromSource<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<A: Data, B: Data> Begin for FromTwo<A, B> {
@@ -210,5 +231,26 @@ impl<A: Data, B: Data> Begin for FromTwo<A, B> {
         let first = begin.first.iter().map(|upstream| upstream.input(begin.parallelism, 0)).collect();
         let second = begin.second.iter().map(|upstream| upstream.input(begin.parallelism, 1)).collect();
         graph.add_two_input_operator(begin.parallelism, first, second, head, rest)
+    }
+}
+
+impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
+    type Begin = Self;
+    type Out = Either<A, B>;
+    type Running<N: Push<Either<A, B>>> = N;
+    type Cut = Self;
+
+    fn begin(&self) -> &Self {
+        self
+    }
+
+    fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
+        next
+    }
+
+    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
+        DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })
     }
 }

@@ -10,6 +10,7 @@ mod join_interval;
 mod join_regular;
 mod join_support;
 mod join_window;
+mod live_config;
 mod parser;
 mod parser_depth;
 mod parser_errors;
