@@ -1,5 +1,6 @@
 //! Tables that are updated and deleted from: what is computed of them follows, through the runtime and into ZooKeeper again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use streamkeeper_dataflow::checkpoint::coordinator::CoordinatorConfig;
@@ -83,6 +84,7 @@ impl World {
         let config = JobConfig {
             name: job.name,
             lineage,
+            config: Arc::default(),
             checkpointing: CoordinatorConfig {
                 interval_ms: Some(20),
                 timeout_ms: 60_000,
