@@ -1,4 +1,4 @@
-//! What a job reads from and writes to: connectors (filesystem, datagen, print, blackhole) and formats (csv, json,
+//! What a job reads from and writes to: connectors (filesystem, datagen, print, blackhole, zookeeper) and formats (csv, json,
 //! raw), and the types that describe their rows ([`schema`]).
 //!
 //! [`table`] is the door for a planner: it makes a source or a sink of a table's definition. Behind it stand the
@@ -14,5 +14,6 @@ mod print;
 pub mod schema;
 pub mod table;
 mod text;
+pub mod zookeeper;
 
 pub use error::ConnectorError;

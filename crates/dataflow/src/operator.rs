@@ -159,6 +159,18 @@ pub trait Operator<I, O> {
         Ok(None)
     }
 
+    /// All inputs hold back nobody's watermark (`idle`), or one takes part again. Returns what to tell the operators that
+    /// follow; `None`: nothing has changed for them. Told to a task's first operator only.
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        Some(idle)
+    }
+
+    /// What to tell the operators that follow of an idleness that the operator has found out itself. Asked when
+    /// [`Operator::take_watermark`] is, before it.
+    fn take_idle(&mut self) -> Option<bool> {
+        None
+    }
+
     /// The earliest processing time at which `on_processing_time` wants to be called.
     fn next_processing_time(&self) -> Option<Timestamp> {
         None

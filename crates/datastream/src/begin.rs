@@ -10,6 +10,7 @@ use streamkeeper_dataflow::operator::OperatorFactory;
 
 use crate::Data;
 use crate::chain::{Begin, Emit, Fused, OperatorMeta, Pipeline, Push, Rest};
+use crate::stream::DataStream;
 
 /// The output of a task, and how its rows are dealt out to the next.
 #[derive(Clone)]
@@ -46,6 +47,11 @@ impl<T: Data> FromPorts<T> {
         let upstreams = self.upstreams.into_iter();
         let upstreams = upstreams.map(|upstream| Upstream { exchange: exchange.clone(), ..upstream });
         Self { upstreams: upstreams.collect(), parallelism }
+    }
+
+    /// Both, for an operator with two inputs that has as many subtasks as this one.
+    pub(crate) fn and<B>(self, second: FromPorts<B>) -> FromTwo<T, B> {
+        FromTwo { first: self.upstreams, second: second.upstreams, parallelism: self.parallelism }
     }
 }
 
@@ -125,6 +131,7 @@ impl<T: Data> Pipeline for FromPorts<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -135,6 +142,10 @@ impl<T: Data> Pipeline for FromPorts<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<T: Data> Begin for FromSource<T> {
@@ -176,6 +187,7 @@ impl<T: Data> Pipeline for FromSource<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -186,6 +198,10 @@ impl<T: Data> Pipeline for FromSource<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<A: Data, B: Data> Begin for FromTwo<A, B> {
@@ -210,5 +226,26 @@ impl<A: Data, B: Data> Begin for FromTwo<A, B> {
         let first = begin.first.iter().map(|upstream| upstream.input(begin.parallelism, 0)).collect();
         let second = begin.second.iter().map(|upstream| upstream.input(begin.parallelism, 1)).collect();
         graph.add_two_input_operator(begin.parallelism, first, second, head, rest)
+    }
+}
+
+impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
+    type Begin = Self;
+    type Out = Either<A, B>;
+    type Running<N: Push<Either<A, B>>> = N;
+    type Cut = Self;
+
+    fn begin(&self) -> &Self {
+        self
+    }
+
+    fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
+        next
+    }
+
+    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
+        DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })
     }
 }

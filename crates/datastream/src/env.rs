@@ -17,7 +17,7 @@ use crate::Data;
 use crate::begin::FromSource;
 use crate::chain::OperatorMeta;
 use crate::error::Error;
-use crate::source::CollectionSource;
+use crate::source::{CollectionSource, NumberSequenceSource};
 use crate::stream::DataStream;
 
 /// A sink that is added to the graph when its settings are known.
@@ -206,6 +206,12 @@ impl StreamExecutionEnvironment {
     ) -> DataStream<T, FromSource<T>> {
         let source = CollectionSource::new(records.into_iter().collect());
         self.source("Collection Source", Arc::new(source), 1)
+    }
+
+    /// The numbers from `from` to `to`, which is not among them: a range for each subtask.
+    pub fn from_sequence(&self, from: u64, to: u64) -> DataStream<u64, FromSource<u64>> {
+        let source = NumberSequenceSource { from, to };
+        self.source("Sequence Source", Arc::new(source), self.topology.parallelism.get())
     }
 
     fn source<T: Data>(

@@ -4,6 +4,7 @@
 
 /// What an embedding program needs: a SQL session, and the runtime that runs its jobs.
 pub mod prelude {
+    pub use streamkeeper_connectors::zookeeper::{ZNode, ZooKeeperSource};
     pub use streamkeeper_dataflow::job::{JobConfig, JobHandle, JobStatus};
     pub use streamkeeper_sql::session::{Session, StatementResult};
 }

@@ -40,7 +40,7 @@ mod watch;
 pub use error::Error;
 pub use multi::{Multi, Outcome};
 pub use options::{Access, Options};
-pub use runtime::block_on;
+pub use runtime::{Spawned, block_on, spawn};
 pub use session::ZooKeeper;
 pub use status::{State, Status};
 pub use watch::{Watch, WatchEvent, WatchMode};

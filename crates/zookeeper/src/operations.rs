@@ -1,6 +1,6 @@
 //! What can be asked of ZooKeeper. A request that no server would take is refused before it is sent.
 
-use zookeeper_client::{Acl, CreateMode, Stat};
+use zookeeper_client::{self as zk, Acl, CreateMode, Stat};
 
 use crate::error::Error;
 use crate::session::ZooKeeper;
@@ -63,6 +63,38 @@ impl ZooKeeper {
         let owned = path.to_owned();
         self.perform("get", path, move |client| async move {
             client.get_data(&owned).await.map_err(|error| Error::of("get", &owned, error))
+        })
+        .await
+    }
+
+    /// Data and stat of many znodes, asked for all at once; `None` for one that does not exist. No snapshot: each is read for itself.
+    ///
+    /// # Errors
+    /// The first that is none of these.
+    pub async fn get_many(&self, paths: Vec<String>) -> Result<Vec<Option<(Vec<u8>, Stat)>>, Error> {
+        self.perform("get", "many", move |client| async move {
+            let asked: Vec<_> = paths.iter().map(|path| client.get_data(path)).collect();
+            let mut read = Vec::with_capacity(paths.len());
+            for (path, answer) in paths.iter().zip(asked) {
+                read.push(present(path, answer.await)?);
+            }
+            Ok(read)
+        })
+        .await
+    }
+
+    /// The names of the children of many znodes, asked for all at once; `None` for one that does not exist.
+    ///
+    /// # Errors
+    /// The first that is none of these.
+    pub async fn children_many(&self, paths: Vec<String>) -> Result<Vec<Option<Vec<String>>>, Error> {
+        self.perform("children", "many", move |client| async move {
+            let asked: Vec<_> = paths.iter().map(|path| client.list_children(path)).collect();
+            let mut read = Vec::with_capacity(paths.len());
+            for (path, answer) in paths.iter().zip(asked) {
+                read.push(present(path, answer.await)?);
+            }
+            Ok(read)
         })
         .await
     }
@@ -138,5 +170,14 @@ impl ZooKeeper {
             return Err(Error::TooLarge { operation: format!("{operation} {path}"), bytes, limit });
         }
         Ok(())
+    }
+}
+
+/// `None` where there is no such znode.
+fn present<T>(path: &str, read: Result<T, zk::Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(zk::Error::NoNode) => Ok(None),
+        Err(error) => Err(Error::of("read", path, error)),
     }
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::AbortHandle;
 
 use crate::error::Error;
 
@@ -21,6 +22,21 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Error> {
             .map_err(|error| error.to_string())
     });
     made.as_ref().map_err(|reason| Error::Runtime { reason: reason.clone() })
+}
+
+/// Runs `task` on the thread for I/O until it is done, or until the returned guard is dropped. It must not block.
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Result<Spawned, Error> {
+    Ok(Spawned(runtime()?.spawn(task).abort_handle()))
+}
+
+/// A task on the thread for I/O; dropping this ends it.
+#[derive(Debug)]
+pub struct Spawned(AbortHandle);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Waits on a plain thread until `future` is done: the way to use this crate without a runtime.

@@ -58,6 +58,11 @@ impl Watch {
     pub async fn next(&mut self) -> Option<Result<WatchEvent, Error>> {
         self.receiver.recv().await
     }
+
+    /// The next event if there is one already.
+    pub fn try_next(&mut self) -> Option<Result<WatchEvent, Error>> {
+        self.receiver.try_recv().ok()
+    }
 }
 
 impl ZooKeeper {

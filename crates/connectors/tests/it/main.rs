@@ -3,3 +3,4 @@ mod files;
 mod generated;
 mod harness;
 mod output;
+mod zookeeper;

@@ -6,6 +6,7 @@
 mod operator;
 mod shared;
 mod source;
+mod splits;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -161,6 +161,9 @@ impl<I: Rows, O: Batch> Shared<I, O> {
     }
 
     fn take_watermark(&mut self) -> OperatorResult<()> {
+        if let Some(idle) = self.head.operator.take_idle() {
+            self.broadcast_idle(idle)?;
+        }
         match self.head.operator.take_watermark(&mut self.chain.tail(&mut self.out))? {
             Some(watermark) => self.forward_watermark(watermark),
             None => Ok(()),
@@ -185,6 +188,13 @@ impl<I: Rows, O: Batch> Shared<I, O> {
     }
 
     pub(super) fn on_idle(&mut self, idle: bool) -> OperatorResult<()> {
+        match self.head.operator.on_idle(idle) {
+            Some(idle) => self.broadcast_idle(idle),
+            None => Ok(()),
+        }
+    }
+
+    fn broadcast_idle(&mut self, idle: bool) -> OperatorResult<()> {
         self.out.broadcast(if idle { &Control::Idle } else { &Control::Active })
     }
 

@@ -21,20 +21,22 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::table::{
-    ChangelogSupport, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source, sink_accepts,
+    ChangelogSupport, MetadataColumn, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source,
+    sink_accepts, sink_keys,
 };
 use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port};
 use streamkeeper_dataflow::operator::Operator;
 use streamkeeper_dataflow::source::WatermarkStrategy;
 
 use self::digest::{digest, fields_text, table_text};
-use self::stream::{Head, Stream};
+use self::stream::{Hash, Head, Stream};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
 use crate::expr::live::documents;
 use crate::expr::{EvalContext, ExprRef, ScalarExpr, compile};
 use crate::operators::sink_kinds::{ConstraintEnforcer, NotNullEnforcer, TypeLengthEnforcer};
-use crate::plan::{Node, Plan, Table, changelog};
+use crate::plan::table::Metadata;
+use crate::plan::{Plan, Table, changelog};
 
 /// One INSERT: rows of `plan` into `table`. The plan's columns are the table's physical columns.
 #[derive(Debug, Clone)]
@@ -94,11 +96,17 @@ pub(crate) fn descriptor(table: &Table, base_dir: &std::path::Path) -> TableDesc
     TableDescriptor {
         name: table.name(),
         columns: table.physical.clone(),
+        metadata_columns: table.metadata.iter().map(metadata_column).collect(),
         options: table.options.clone(),
         primary_key: table.primary_key.iter().filter_map(physical).collect(),
         base_dir: base_dir.to_owned(),
         ..TableDescriptor::default()
     }
+}
+
+fn metadata_column(metadata: &Metadata) -> MetadataColumn {
+    let (name, data_type) = (metadata.field.name.clone(), metadata.field.data_type.clone());
+    MetadataColumn { name, key: metadata.key.clone(), data_type }
 }
 
 pub(crate) struct Builder<'a> {
@@ -124,10 +132,7 @@ impl Builder<'_> {
         let changes = changelog::is_changelog(&sink.plan);
         if changes && accepts == ChangelogSupport::InsertOnly {
             let producer = changelog::update_producer(&sink.plan);
-            let kinds = match producer.node {
-                Node::Join { .. } => "update and delete changes",
-                _ => "update changes",
-            };
+            let kinds = changelog::changes_of(producer);
             return Err(SqlError::validation(
                 format!(
                     "Table sink '{}' doesn't support consuming {kinds} which is produced by node {}",
@@ -157,7 +162,10 @@ impl Builder<'_> {
         let table = create_sink(&descriptor, &request).map_err(|e| wrong(&e))?;
         let name = format!("{}[{}]", sink.table.path[2], "Sink");
         let node = streamkeeper_dataflow::sink::node(uid, name, table.sink);
-        let stream = self.chain(stream, node);
+        let stream = match sink_keys(&descriptor) {
+            Some(keys) => self.connect(vec![(stream, Hash(keys))], node),
+            None => self.chain(stream, node),
+        };
         self.close(stream);
         Ok(())
     }

@@ -331,11 +331,13 @@ fn refuse_changes(input: &Plan, plan: &Plan) -> Result<(), SqlError> {
     if !changelog::is_changelog(input) {
         return Ok(());
     }
+    let producer = changelog::update_producer(input);
     Err(SqlError::validation(
         format!(
-            "{} doesn't support consuming update changes which is produced by node {}",
+            "{} doesn't support consuming {} which is produced by node {}",
             explain::describe(plan),
-            explain::describe(changelog::update_producer(input))
+            changelog::changes_of(producer),
+            explain::describe(producer)
         ),
         Span::empty(),
     ))

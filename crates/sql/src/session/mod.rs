@@ -245,6 +245,7 @@ impl Session {
             path: ["default_catalog", "default_database", "collect"].map(str::to_owned),
             columns,
             physical,
+            metadata: Vec::new(),
             watermark: None,
             primary_key: Vec::new(),
             options: BTreeMap::from([("connector".to_owned(), "print".to_owned())]),

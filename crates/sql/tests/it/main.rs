@@ -19,3 +19,4 @@ mod plan_statements;
 mod rank;
 mod session;
 mod window;
+mod zookeeper;
