@@ -26,13 +26,20 @@ fn revision(revision: u64) -> Arc<ConfigSnapshot> {
     Arc::new(ConfigSnapshot::from_iter([("rules".to_owned(), document)]))
 }
 
+/// Whether to fail now; asked at each batch behind the shuffle.
+type Fuse = Arc<dyn Fn() -> bool + Send + Sync>;
+
+fn never() -> Fuse {
+    Arc::new(|| false)
+}
+
 /// Puts the revision in force beside the number; behind the shuffle, it must be that of the source's chain. It holds a batch
 /// back, at most until a barrier.
 struct Stamp {
     is_first: bool,
     held: Option<Pairs>,
     revision: i64,
-    fuse: Arc<AtomicU64>,
+    fails: Fuse,
 }
 
 impl Operator<Pairs, Pairs> for Stamp {
@@ -46,7 +53,7 @@ impl Operator<Pairs, Pairs> for Stamp {
     }
 
     fn on_batch(&mut self, _input: usize, batch: Pairs, out: &mut dyn Output<Pairs>) -> OperatorResult<()> {
-        if self.fuse.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if (self.fails)() {
             return Err(OperatorError::recoverable("the fuse is blown"));
         }
         match self.held.replace(batch) {
@@ -83,13 +90,12 @@ impl Stamp {
     }
 }
 
-fn graph(parallelism: (usize, usize), pause: Duration, fuse: u64, committed: &Committed) -> JobGraph {
+fn graph(parallelism: (usize, usize), pause: Duration, fuse: &Fuse, committed: &Committed) -> JobGraph {
     let mut graph = JobGraph::new(128);
-    let fuse = Arc::new(AtomicU64::new(fuse));
     let stamp = |name: &str, is_first: bool| {
-        let fuse = if is_first { Arc::new(AtomicU64::new(u64::MAX)) } else { fuse.clone() };
+        let fuse = if is_first { never() } else { fuse.clone() };
         let make = move || {
-            Box::new(Stamp { is_first, held: None, revision: -1, fuse: fuse.clone() })
+            Box::new(Stamp { is_first, held: None, revision: -1, fails: fuse.clone() })
                 as Box<dyn Operator<Pairs, Pairs>>
         };
         OperatorNode::new(name, name, Arc::new(make))
@@ -154,7 +160,9 @@ fn rows_are_computed_under_one_revision_whatever_fails() {
         let storage = CheckpointStorage::in_memory(&lineage).expect("memory");
         let config =
             streamkeeper_dataflow::job::JobConfig { config: revision(1), ..config(&lineage, FAST_RESTART) };
-        let graph = graph(parallelism, Duration::from_micros(300), fuse, &committed);
+        let left = AtomicU64::new(fuse);
+        let blows: Fuse = Arc::new(move || left.fetch_sub(1, Ordering::SeqCst) == 1);
+        let graph = graph(parallelism, Duration::from_micros(300), &blows, &committed);
         let (status, restarts) = under_changes(start(graph, config, storage, None).expect("valid"), 2);
         assert_eq!(status.expect("restarted"), JobStatus::Finished);
         assert_eq!(restarts, u64::from(fuse < u64::MAX));
@@ -170,7 +178,7 @@ fn a_change_needs_no_checkpoint_interval() {
     let storage = CheckpointStorage::in_memory(&lineage).expect("memory");
     let mut config = config(&lineage, RestartStrategy::None);
     config.checkpointing.interval_ms = None;
-    let graph = graph((1, 2), Duration::from_millis(1), u64::MAX, &committed);
+    let graph = graph((1, 2), Duration::from_millis(1), &never(), &committed);
     let job = start(graph, config, storage, None).expect("valid");
     job.reconfigure(revision(7)).expect("small");
     assert_eq!(wait(job).0.expect("no failure"), JobStatus::Finished);
@@ -181,7 +189,7 @@ fn run_in(
     directory: &Path,
     resume: bool,
     config_at_start: Arc<ConfigSnapshot>,
-    fuse: u64,
+    fuse: &Fuse,
     committed: &Committed,
 ) -> Result<JobStatus, streamkeeper_dataflow::Error> {
     let (lineage, restore) = if resume {
@@ -205,10 +213,10 @@ fn a_restore_begins_with_what_the_checkpoint_holds() {
     for (at_restore, last) in [(3, 5), (9, 9)] {
         let directory = tempfile::tempdir().expect("temp dir");
         let committed = Committed::default();
-        run_in(directory.path(), false, revision(5), 100, &committed).expect_err("the fuse");
-        let before = committed.0.lock().expect("no panic while held").len();
-        assert!(before > 0, "something was committed");
-        let resumed = run_in(directory.path(), true, revision(at_restore), u64::MAX, &committed);
+        let seen = committed.clone();
+        let once_committed: Fuse = Arc::new(move || !seen.0.lock().expect("no panic while held").is_empty());
+        run_in(directory.path(), false, revision(5), &once_committed, &committed).expect_err("the fuse");
+        let resumed = run_in(directory.path(), true, revision(at_restore), &never(), &committed);
         assert_eq!(resumed.expect("no failure"), JobStatus::Finished);
         let revisions = check(&committed);
         assert_eq!(revisions.last(), Some(&last));
