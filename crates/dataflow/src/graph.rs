@@ -48,6 +48,12 @@ impl<O> Clone for Port<O> {
 
 impl<O> Copy for Port<O> {}
 
+impl<O> std::fmt::Debug for Port<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "output {} of vertex {}", self.port, self.vertex)
+    }
+}
+
 /// One input of a vertex. Several inputs may share an index: their rows mix (`UNION ALL`).
 pub struct Input<I> {
     /// Where the rows come from.

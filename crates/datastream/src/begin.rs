@@ -53,6 +53,11 @@ impl<T: Data> FromPorts<T> {
     pub(crate) fn and<B>(self, second: FromPorts<B>) -> FromTwo<T, B> {
         FromTwo { first: self.upstreams, second: second.upstreams, parallelism: self.parallelism }
     }
+
+    /// The inputs of an operator that takes the records.
+    pub(crate) fn inputs(&self) -> Vec<Input<Records<T>>> {
+        self.upstreams.iter().map(|upstream| upstream.input(self.parallelism, 0)).collect()
+    }
 }
 
 /// Records of a source.
@@ -116,7 +121,7 @@ impl<T: Data> Begin for FromPorts<T> {
         rest: Rest<P::Out>,
     ) -> Port<Records<P::Out>> {
         let begin = pipeline.begin().clone();
-        let inputs: Vec<_> = begin.upstreams.iter().map(|u| u.input(begin.parallelism, 0)).collect();
+        let inputs = begin.inputs();
         if let Some(head) = fuse(pipeline) {
             return graph.add_operator(begin.parallelism, inputs, head, rest);
         }

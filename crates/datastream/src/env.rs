@@ -78,8 +78,14 @@ impl Topology {
 /// ```
 pub struct StreamExecutionEnvironment {
     pub(crate) topology: Rc<Topology>,
-    config: RefCell<Config>,
+    pub(crate) config: RefCell<Config>,
     from_checkpoint: RefCell<Option<PathBuf>>,
+}
+
+impl std::fmt::Debug for StreamExecutionEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamExecutionEnvironment").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Default for StreamExecutionEnvironment {

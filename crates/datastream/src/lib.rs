@@ -39,6 +39,7 @@ pub mod interval_join;
 mod key;
 mod keyed;
 mod partition;
+mod ports;
 pub mod process;
 mod side;
 mod sink;
@@ -62,6 +63,7 @@ pub use error::{Error, Result};
 pub use interval_join::{IntervalJoin, IntervalJoined, JoinContext, ProcessJoinFunction};
 pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
 pub use keyed::{Keyed, KeyedStream};
+pub use ports::StreamInputs;
 pub use process::{
     KeyedContext, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction, TimeDomain,
 };

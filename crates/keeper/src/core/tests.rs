@@ -169,8 +169,15 @@ fn who_says_who_he_is_along_with_the_first_packet_is_answered_behind_it() {
     let id = bench.core.open(IpAddr::from([127, 0, 0, 1]), 1, false, &[]);
     let mut frame = Vec::new();
     let (timeout_ms, passwd) = (4000, &[][..]);
-    ConnectRequest { protocol_version: 0, last_zxid_seen: 0, timeout_ms, session_id: 0, passwd, read_only: None }
-        .write(&mut frame);
+    ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms,
+        session_id: 0,
+        passwd,
+        read_only: None,
+    }
+    .write(&mut frame);
     bench.core.packet(id, &frame);
     bench.send(id, -4, &Request::Auth { scheme: "digest".into(), auth: b"ann:secret" });
     assert_eq!(bench.frames(id).len(), 0, "the session is not there yet");

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::RecordBatch;
 use streamkeeper_connectors::schema::Field;
 use streamkeeper_connectors::table::is_changelog_source;
+use streamkeeper_dataflow::graph::Port;
 
 use crate::expr::ScalarExpr;
 
@@ -24,6 +26,17 @@ pub(crate) struct Table {
     pub(crate) primary_key: Vec<usize>,
     /// The WITH clause and the hints.
     pub(crate) options: BTreeMap<String, String>,
+    /// Its rows are those of a stream, not of a connector.
+    pub(crate) stream: Option<StreamInput>,
+}
+
+/// A stream that is a table's rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamInput {
+    /// All physical columns, and the row kind.
+    pub(crate) port: Port<RecordBatch>,
+    /// There is a row-kind column.
+    pub(crate) changelog: bool,
 }
 
 /// A column of a table.
@@ -75,7 +88,10 @@ impl Table {
 
     /// Whether rows of it are updated and deleted.
     pub(crate) fn is_changelog(&self) -> bool {
-        is_changelog_source(self.connector())
+        match self.stream {
+            Some(stream) => stream.changelog,
+            None => is_changelog_source(self.connector()),
+        }
     }
 
     /// The value of the `connector` option.

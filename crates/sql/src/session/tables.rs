@@ -15,11 +15,13 @@ use crate::error::SqlError;
 use crate::expr::{EvalContext, ScalarExpr};
 use crate::plan::table::{Metadata, Table, TableColumn, Watermark};
 use crate::plan::{Column, column};
+use crate::session::streams::RegisteredStream;
 
 /// Finds what the binder asks for.
 pub(super) struct CatalogNames<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) ctx: &'a EvalContext,
+    pub(super) streams: &'a [RegisteredStream],
 }
 
 impl Names for CatalogNames<'_> {
@@ -41,7 +43,13 @@ impl Names for CatalogNames<'_> {
                 if !table.partition_keys.is_empty() {
                     return Err(SqlError::unsupported(format!("PARTITIONED BY (of table `{path}`)"), span));
                 }
-                Ok(Named::Table(Arc::new(resolve(&path, table, hints, self.ctx)?)))
+                let mut resolved = resolve(&path, table, hints, self.ctx)?;
+                if let Some(stream) = table.stream.and_then(|number| self.streams.get(number)) {
+                    resolved.stream = Some(stream.input);
+                    // What comes of these rows depends on where they come from.
+                    resolved.options.insert("stream".to_owned(), stream.uid.clone());
+                }
+                Ok(Named::Table(Arc::new(resolved)))
             }
             CatalogObject::View(view) => Ok(Named::View {
                 path: names,
@@ -99,6 +107,7 @@ fn resolve(
         watermark,
         primary_key,
         options,
+        stream: None,
     })
 }
 
@@ -188,6 +197,10 @@ fn watermark(
             name.span,
         ));
     };
+    if table.stream.is_some() {
+        // The stream's own watermarks speak of the column.
+        return Ok(Some(Watermark { column: at, expression: columns[at].value.clone() }));
+    }
     let schema: Vec<Column> =
         columns.iter().map(|c| Column::new(c.field.name.clone(), c.field.data_type.clone())).collect();
     let values: Vec<ScalarExpr> = columns.iter().map(|c| c.value.clone()).collect();
