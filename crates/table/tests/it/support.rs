@@ -13,7 +13,7 @@ use streamkeeper_dataflow::job::{JobStatus, launch};
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::sink::{self, Committable, Sink, SinkWriter};
 use streamkeeper_dataflow::source::{
-    Assignment, Poll, Source, SourceReader, Split, SplitEnumerator, WatermarkStrategy,
+    Assignment, Poll, Source, SourceReader, Split, SplitEnumerator, WatermarkGenerator, WatermarkStrategy,
 };
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
 use streamkeeper_datastream::StreamInputs;
