@@ -82,6 +82,7 @@ impl World {
         let lineage = new_lineage();
         let storage = CheckpointStorage::in_memory(&lineage).expect("storage");
         let config = JobConfig {
+            config: std::sync::Arc::default(),
             name: job.name,
             lineage,
             config: Arc::default(),
