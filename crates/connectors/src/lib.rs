@@ -1,4 +1,4 @@
-//! What a job reads from and writes to: connectors (filesystem, datagen, print, blackhole) and formats (csv, json,
+//! What a job reads from and writes to: connectors (filesystem, datagen, print, blackhole, zookeeper) and formats (csv, json,
 //! raw), the types that describe their rows ([`schema`]), and structs as rows ([`record`]).
 //!
 //! [`table`] is the door for a planner: it makes a source or a sink of a table's definition. Behind it stand the
@@ -15,5 +15,6 @@ pub mod record;
 pub mod schema;
 pub mod table;
 mod text;
+pub mod zookeeper;
 
 pub use error::ConnectorError;

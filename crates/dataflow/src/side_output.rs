@@ -8,23 +8,34 @@ use std::rc::Rc;
 
 /// The side outputs of one subtask that somebody is connected to.
 #[derive(Clone, Default)]
-pub struct SideOutputs(Rc<RefCell<Vec<Queue>>>);
+pub struct SideOutputs {
+    queues: Rc<RefCell<Vec<Queue>>>,
+    /// A tag that is asked for is connected.
+    all: bool,
+}
 
 /// A tag, and the batches (`RefCell<Vec<B>>`) that were emitted under it.
 type Queue = (String, Rc<dyn Any>);
 
 impl SideOutputs {
-    /// The side output `tag` for batches `B`; `None` when nobody is connected to it: nothing needs to be emitted then.
-    pub fn get<B: 'static>(&self, tag: &str) -> Option<SideOutput<B>> {
-        let outputs = self.0.borrow();
-        let (_, queue) = outputs.iter().find(|(name, _)| name == tag)?;
-        queue.clone().downcast::<RefCell<Vec<B>>>().ok().map(SideOutput)
+    /// Every side output is connected: for harnesses, which take what was emitted with [`SideOutput::take`].
+    pub fn all() -> Self {
+        Self { all: true, ..Self::default() }
     }
 
-    /// Adds a side output. Also for harnesses, which take what was emitted with [`SideOutput::take`].
+    /// The side output `tag` for batches `B`; `None` when nobody is connected to it: nothing needs to be emitted then.
+    pub fn get<B: 'static>(&self, tag: &str) -> Option<SideOutput<B>> {
+        let found = self.queues.borrow().iter().find(|(name, _)| name == tag).map(|(_, queue)| queue.clone());
+        match found {
+            Some(queue) => queue.downcast::<RefCell<Vec<B>>>().ok().map(SideOutput),
+            None => self.all.then(|| self.add(tag)),
+        }
+    }
+
+    /// Adds a side output.
     pub fn add<B: 'static>(&self, tag: &str) -> SideOutput<B> {
         let queue = Rc::new(RefCell::new(Vec::new()));
-        self.0.borrow_mut().push((tag.to_owned(), queue.clone()));
+        self.queues.borrow_mut().push((tag.to_owned(), queue.clone()));
         SideOutput(queue)
     }
 }

@@ -100,16 +100,26 @@ pub trait Source<B>: Send + Sync {
     fn reader(&self, context: &OperatorContext) -> OperatorResult<Box<dyn SourceReader<B>>>;
 }
 
-/// Finds the watermark in a split's batches.
+/// Finds the watermarks of a source: how a split's is found, and when it holds nobody back.
 pub trait WatermarkStrategy<B>: Send + Sync {
-    /// The watermark after this batch, had it been all there is; `None` when no row has an event time.
+    /// The generator of one split. `restored` is the watermark of what was read of it before; [`MIN_WATERMARK`] of a
+    /// fresh one.
     ///
-    /// # Errors
-    /// When the watermark cannot be computed from a row.
-    fn watermark(&self, batch: &B) -> OperatorResult<Option<Timestamp>>;
+    /// [`MIN_WATERMARK`]: crate::time::MIN_WATERMARK
+    fn generator(&self, restored: Timestamp) -> Box<dyn WatermarkGenerator<B>>;
 
-    /// After this long without a record a reader is idle: it holds back nobody's watermark. `None`: never.
+    /// After this long without a record a split is idle: it holds back nobody's watermark. `None`: never.
     fn idle_timeout(&self) -> Option<std::time::Duration> {
         None
     }
+}
+
+/// Finds the watermark in the batches of one split.
+pub trait WatermarkGenerator<B> {
+    /// The watermark after this batch, had it been all there is; `None` when it says nothing about time. May give the
+    /// records their event times.
+    ///
+    /// # Errors
+    /// When the watermark cannot be computed from a row.
+    fn on_batch(&mut self, batch: &mut B) -> OperatorResult<Option<Timestamp>>;
 }

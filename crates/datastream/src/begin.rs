@@ -10,6 +10,7 @@ use streamkeeper_dataflow::operator::OperatorFactory;
 
 use crate::Data;
 use crate::chain::{Begin, Emit, Fused, OperatorMeta, Pipeline, Push, Rest};
+use crate::stream::DataStream;
 
 /// The output of a task, and how its rows are dealt out to the next.
 #[derive(Clone)]
@@ -51,6 +52,11 @@ impl<T: Data> FromPorts<T> {
     /// The inputs of an operator that takes the records.
     pub(crate) fn inputs(&self) -> Vec<Input<Records<T>>> {
         self.upstreams.iter().map(|upstream| upstream.input(self.parallelism, 0)).collect()
+    }
+
+    /// Both, for an operator with two inputs that has as many subtasks as this one.
+    pub(crate) fn and<B>(self, second: FromPorts<B>) -> FromTwo<T, B> {
+        FromTwo { first: self.upstreams, second: second.upstreams, parallelism: self.parallelism }
     }
 }
 
@@ -130,6 +136,7 @@ impl<T: Data> Pipeline for FromPorts<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -140,6 +147,10 @@ impl<T: Data> Pipeline for FromPorts<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<T: Data> Begin for FromSource<T> {
@@ -181,6 +192,7 @@ impl<T: Data> Pipeline for FromSource<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -191,6 +203,10 @@ impl<T: Data> Pipeline for FromSource<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<A: Data, B: Data> Begin for FromTwo<A, B> {
@@ -215,5 +231,26 @@ impl<A: Data, B: Data> Begin for FromTwo<A, B> {
         let first = begin.first.iter().map(|upstream| upstream.input(begin.parallelism, 0)).collect();
         let second = begin.second.iter().map(|upstream| upstream.input(begin.parallelism, 1)).collect();
         graph.add_two_input_operator(begin.parallelism, first, second, head, rest)
+    }
+}
+
+impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
+    type Begin = Self;
+    type Out = Either<A, B>;
+    type Running<N: Push<Either<A, B>>> = N;
+    type Cut = Self;
+
+    fn begin(&self) -> &Self {
+        self
+    }
+
+    fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
+        next
+    }
+
+    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
+        DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })
     }
 }

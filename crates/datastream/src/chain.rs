@@ -15,6 +15,8 @@ use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
 
 use crate::Data;
+use crate::begin::FromPorts;
+use crate::stream::DataStream;
 
 /// Name and id of an operator.
 #[derive(Debug, Clone)]
@@ -84,6 +86,14 @@ pub trait Logic<I> {
         None
     }
 
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        Some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        None
+    }
+
     fn wants_input(&self) -> bool {
         true
     }
@@ -133,6 +143,8 @@ pub trait Running: 'static {
     fn end_step(&mut self) -> OperatorResult<()>;
     /// A watermark that a stage lets go, after the stages behind it have seen it.
     fn take_watermark(&mut self) -> OperatorResult<Option<Timestamp>>;
+    fn on_idle(&mut self, idle: bool) -> Option<bool>;
+    fn take_idle(&mut self) -> Option<bool>;
     fn wants_input(&self) -> bool;
     fn is_drained(&self) -> bool;
     fn snapshot(
@@ -199,6 +211,15 @@ impl<I: 'static, L: Logic<I> + 'static, N: Push<L::Out>> Running for Linked<L, N
             Some(watermark) => self.next.watermark(watermark).map(Some),
             None => Ok(later),
         }
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        self.next.on_idle(self.logic.on_idle(idle)?)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        let later = self.next.take_idle();
+        self.logic.take_idle().and_then(|idle| self.next.on_idle(idle)).or(later)
     }
 
     fn wants_input(&self) -> bool {
@@ -280,6 +301,14 @@ impl<O: 'static> Running for Emit<O> {
 
     fn take_watermark(&mut self) -> OperatorResult<Option<Timestamp>> {
         Ok(None)
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        Some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        None
     }
 
     fn wants_input(&self) -> bool {
@@ -422,6 +451,14 @@ where
         Ok(watermark)
     }
 
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        self.0.on_idle(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        self.0.take_idle()
+    }
+
     fn next_processing_time(&self) -> Option<Timestamp> {
         self.0.next_processing_time()
     }
@@ -487,6 +524,8 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
     type Out: Data;
     /// The chain, started, with `N` behind it.
     type Running<N: Push<Self::Out>>: Push<Item<Self::Begin>, Last = N::Last>;
+    /// What an operator at a parallelism of its own begins with, when it follows this one.
+    type Cut: Pipeline<Out = Self::Out>;
 
     /// Where its records come from.
     fn begin(&self) -> &Self::Begin;
@@ -496,6 +535,9 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
 
     /// Calls `visit` with each operator's name and id, in order.
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta));
+
+    /// Completes the task if it has operators: what is appended runs in `parallelism` subtasks.
+    fn cut(stream: DataStream<Self::Out, Self>, parallelism: usize) -> DataStream<Self::Out, Self::Cut>;
 }
 
 /// A pipeline, and one more stage.
@@ -510,6 +552,7 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     type Begin = P::Begin;
     type Out = S::Out;
     type Running<N: Push<S::Out>> = P::Running<Linked<S::Logic, N, P::Out>>;
+    type Cut = FromPorts<S::Out>;
 
     fn begin(&self) -> &P::Begin {
         self.pipeline.begin()
@@ -523,5 +566,9 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta)) {
         self.pipeline.visit(visit);
         visit(&mut self.meta);
+    }
+
+    fn cut(stream: DataStream<S::Out, Self>, parallelism: usize) -> DataStream<S::Out, FromPorts<S::Out>> {
+        stream.new_task(parallelism)
     }
 }

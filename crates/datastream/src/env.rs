@@ -17,7 +17,7 @@ use crate::Data;
 use crate::begin::FromSource;
 use crate::chain::OperatorMeta;
 use crate::error::Error;
-use crate::source::CollectionSource;
+use crate::source::{CollectionSource, NumberSequenceSource};
 use crate::stream::DataStream;
 
 /// A sink that is added to the graph when its settings are known.
@@ -214,6 +214,12 @@ impl StreamExecutionEnvironment {
         self.source("Collection Source", Arc::new(source), 1)
     }
 
+    /// The numbers from `from` to `to`, which is not among them: a range for each subtask.
+    pub fn from_sequence(&self, from: u64, to: u64) -> DataStream<u64, FromSource<u64>> {
+        let source = NumberSequenceSource { from, to };
+        self.source("Sequence Source", Arc::new(source), self.topology.parallelism.get())
+    }
+
     fn source<T: Data>(
         &self,
         name: &'static str,
@@ -253,7 +259,7 @@ impl StreamExecutionEnvironment {
         let settings = config.job();
         let name = settings.name.as_deref().unwrap_or(name);
         let from = self.from_checkpoint.borrow_mut().take().or_else(|| settings.recovery_path.clone());
-        launch(graph, name, &settings, from.as_deref())
+        launch(graph, name, &settings, from.as_deref(), Arc::default())
             .map_err(|source| Error::Job { name: name.to_owned(), source })
     }
 }

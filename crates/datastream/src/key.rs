@@ -7,11 +7,12 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use streamkeeper_dataflow::OperatorError;
-use streamkeeper_dataflow::batch::Records;
+use streamkeeper_dataflow::batch::{Either, Records};
 use streamkeeper_dataflow::key_group::{self, fold, hash_bytes, hash_i64, hash_i128};
+use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use crate::Data;
+use crate::state::StateBackend;
 
 /// A value whose key group never changes.
 #[diagnostic::on_unimplemented(
@@ -186,6 +187,65 @@ where
     #[inline]
     fn with<R>(&self, value: &T, with: impl FnOnce(&Q) -> R) -> R {
         with((self.0)(value))
+    }
+}
+
+/// Makes the key of a record the current key of a state backend.
+pub trait CurrentKey<T>: Clone + Send + Sync + 'static {
+    /// The key, as it is kept in state.
+    type Key: Key;
+
+    /// Makes the key of `value` the current one. Returns it as it is kept, and its key group.
+    ///
+    /// # Errors
+    /// When the subtask does not own the key group.
+    fn enter<'a>(
+        &self,
+        value: &T,
+        backend: &'a mut StateBackend<Self::Key>,
+    ) -> OperatorResult<(&'a Self::Key, u16)>;
+}
+
+impl<T, S: KeySelector<T>> CurrentKey<T> for S
+where
+    S::Key: Sync,
+{
+    type Key = S::Key;
+
+    #[inline]
+    fn enter<'a>(
+        &self,
+        value: &T,
+        backend: &'a mut StateBackend<S::Key>,
+    ) -> OperatorResult<(&'a S::Key, u16)> {
+        self.with(value, |key| {
+            let key_group = backend.key_group(key.key_hash());
+            backend.set_current_key(key_group, key).map(|kept| (kept, key_group))
+        })
+    }
+}
+
+/// The selectors of two inputs with the same keys.
+#[derive(Clone)]
+pub struct BothKeys<S1, S2>(pub(crate) S1, pub(crate) S2);
+
+impl<A, B, S1, S2> CurrentKey<Either<A, B>> for BothKeys<S1, S2>
+where
+    S1: CurrentKey<A>,
+    S2: CurrentKey<B, Key = S1::Key>,
+{
+    type Key = S1::Key;
+
+    #[inline]
+    fn enter<'a>(
+        &self,
+        value: &Either<A, B>,
+        backend: &'a mut StateBackend<S1::Key>,
+    ) -> OperatorResult<(&'a S1::Key, u16)> {
+        match value {
+            Either::First(value) => self.0.enter(value, backend),
+            Either::Second(value) => self.1.enter(value, backend),
+        }
     }
 }
 

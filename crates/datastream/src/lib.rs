@@ -21,13 +21,21 @@
 //!
 //! - [`env`](StreamExecutionEnvironment): sources and execution; [`stream`](DataStream): transformations and sinks; [`KeyedStream`]: what needs a key
 //! - [`process`]: functions with timers, side outputs and state; [`state`]: what they keep
+//! - [`ConnectedStreams`]: two streams for one operator; [`broadcast`]: rules that change while a job runs
+//! - [`interval_join`]: pairs of records that are close in time
+//! - [`async_io`]: calls to the outside, many at a time
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
+pub mod async_io;
 mod begin;
+pub mod broadcast;
 pub mod chain;
+mod co_process;
 mod collector;
+mod connect;
 mod env;
 mod error;
+pub mod interval_join;
 mod key;
 mod keyed;
 mod partition;
@@ -41,10 +49,18 @@ pub mod state;
 mod stream;
 
 pub use aggregate::AggregateFunction;
+pub use async_io::{AsyncDataStream, AsyncFn, AsyncFunction, AsyncRetryStrategy};
 pub use begin::{FromPorts, FromSource, FromTwo};
+pub use broadcast::{
+    BroadcastConnectedStream, BroadcastDescriptor, BroadcastProcessFunction, BroadcastState, BroadcastStream,
+    KeyedBroadcastConnectedStream, KeyedBroadcastContext, KeyedBroadcastProcessFunction, MapStateDescriptor,
+};
+pub use co_process::{CoProcessFunction, KeyedCoProcessFunction};
 pub use collector::Collector;
+pub use connect::{Connect, ConnectedStreams, KeyedConnectedStreams, KeyedTwo, Two};
 pub use env::StreamExecutionEnvironment;
 pub use error::{Error, Result};
+pub use interval_join::{IntervalJoin, IntervalJoined, JoinContext, ProcessJoinFunction};
 pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
 pub use keyed::{Keyed, KeyedStream};
 pub use ports::StreamInputs;

@@ -1,6 +1,5 @@
 //! Process functions: records, timers, state and side outputs, one record at a time.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 use streamkeeper_dataflow::OperatorResult;
@@ -15,7 +14,7 @@ use crate::aggregate::AggregateFunction;
 use crate::chain::{Logic, Push, Stage};
 use crate::collector::Collector;
 use crate::error::{Result, operator_error};
-use crate::key::{Key, KeyHash, KeySelector};
+use crate::key::{CurrentKey, Key};
 use crate::side::{OutputTag, Sides};
 use crate::state::{AggregatingState, ListState, MapState, ReducingState, StateBackend, ValueState};
 
@@ -392,23 +391,23 @@ pub struct KeyedProcess<F, S> {
 }
 
 /// A [`KeyedProcessFunction`] at work.
-pub struct KeyedProcessLogic<I, F: KeyedProcessFunction<S::Key, I>, S: KeySelector<I>> {
-    function: F,
+pub struct KeyedProcessLogic<I, F: KeyedProcessFunction<S::Key, I>, S: CurrentKey<I>> {
+    pub(crate) function: F,
     selector: S,
-    running: Option<RunningKeyed<S::Key, F::State>>,
-    runtime: Runtime,
-    out: Collector<F::Out>,
+    pub(crate) running: Option<RunningKeyed<S::Key, F::State>>,
+    pub(crate) runtime: Runtime,
+    pub(crate) out: Collector<F::Out>,
 }
 
-struct RunningKeyed<K, State> {
-    backend: StateBackend<K>,
+pub(crate) struct RunningKeyed<K, State> {
+    pub(crate) backend: StateBackend<K>,
     timers: BothTimers<K>,
-    state: State,
+    pub(crate) state: State,
 }
 
 impl<I: 'static, S, F> Stage<I> for KeyedProcess<F, S>
 where
-    S: KeySelector<I>,
+    S: CurrentKey<I>,
     S::Key: Sync,
     F: KeyedProcessFunction<S::Key, I>,
 {
@@ -426,7 +425,7 @@ where
     }
 }
 
-impl<I, F: KeyedProcessFunction<S::Key, I>, S: KeySelector<I>> KeyedProcessLogic<I, F, S>
+impl<I, F: KeyedProcessFunction<S::Key, I>, S: CurrentKey<I>> KeyedProcessLogic<I, F, S>
 where
     S::Key: Sync,
 {
@@ -437,8 +436,7 @@ where
         next: &mut N,
     ) -> OperatorResult<()> {
         let Some(RunningKeyed { backend, timers, state }) = &mut self.running else { return Ok(()) };
-        let borrowed: &S::Borrowed = key.borrow();
-        let kept = backend.set_current_key(key_group, borrowed)?;
+        let kept = backend.set_current_key(key_group, &key)?;
         let timestamp = if domain == TimeDomain::EventTime { time_ms } else { Timestamp::MIN };
         self.out.at(timestamp);
         let process = self.runtime.context(timestamp);
@@ -451,7 +449,7 @@ where
     }
 }
 
-impl<I, F: KeyedProcessFunction<S::Key, I>, S: KeySelector<I>> Logic<I> for KeyedProcessLogic<I, F, S>
+impl<I, F: KeyedProcessFunction<S::Key, I>, S: CurrentKey<I>> Logic<I> for KeyedProcessLogic<I, F, S>
 where
     S::Key: Sync,
 {
@@ -478,10 +476,7 @@ where
     ) -> OperatorResult<()> {
         let Some(RunningKeyed { backend, timers, state }) = &mut self.running else { return Ok(()) };
         self.out.at(timestamp);
-        let (key, key_group) = self.selector.with(&value, |key| {
-            let key_group = backend.key_group(key.key_hash());
-            backend.set_current_key(key_group, key).map(|kept| (kept, key_group))
-        })?;
+        let (key, key_group) = self.selector.enter(&value, backend)?;
         let process = self.runtime.context(timestamp);
         let mut context = KeyedContext { key, key_group, timers, process };
         self.function.process_element(value, state, &mut context, &mut self.out).map_err(operator_error)?;

@@ -39,6 +39,7 @@ pub mod record {
 /// What an embedding program needs: streams and tables, a SQL session, and the runtime that runs its jobs.
 pub mod prelude {
     pub use crate::record::{Changelog, Decimal, Record, Row, RowKind};
+    pub use streamkeeper_connectors::zookeeper::{ZNode, ZooKeeperSource};
     pub use streamkeeper_dataflow::job::{JobConfig, JobHandle, JobStatus};
     pub use streamkeeper_datastream::{DataStream, StreamExecutionEnvironment};
     pub use streamkeeper_sql::session::{Session, StatementResult};

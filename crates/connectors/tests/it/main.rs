@@ -1,7 +1,12 @@
-//! Tests of what other crates see of the connectors.
+//! Connectors from the outside, as the runtime uses them, and records, as programs derive them.
 
 // Derived code looks for the records where the facade has them.
 extern crate streamkeeper_connectors as streamkeeper;
 
+mod files;
+mod generated;
+mod harness;
+mod output;
 mod record;
 mod record_refused;
+mod zookeeper;

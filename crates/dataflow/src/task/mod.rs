@@ -6,6 +6,7 @@
 mod operator;
 mod shared;
 mod source;
+mod splits;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::element::CheckpointId;
 use crate::error::{Error, OperatorError, OperatorResult};
 use crate::graph::{MakeSidePort, VertexId};
 use crate::key_group::range_of;
+use crate::live_config::ConfigSnapshot;
 use crate::mailbox::Mailbox;
 use crate::metrics::TaskMetrics;
 use crate::operator::OperatorContext;
@@ -50,6 +52,8 @@ pub(crate) enum JobEvent {
     Exited { task: TaskId, failure: Option<OperatorError> },
     /// The writer's thread is done: size in bytes and retained checkpoints, or why not.
     CheckpointWritten { checkpoint: CheckpointId, result: Result<(u64, Vec<CheckpointId>), Error> },
+    /// The configuration has changed.
+    Reconfigure(Arc<ConfigSnapshot>),
     /// The user wants the job to stop.
     Cancel,
 }
@@ -69,6 +73,8 @@ pub(crate) struct TaskSetup {
     /// Makes the side output of each port; `None` for the main one.
     pub(crate) ports: Vec<Option<MakeSidePort>>,
     pub(crate) inputs: Vec<Box<dyn Any + Send>>,
+    /// The configuration in force.
+    pub(crate) config: Arc<ConfigSnapshot>,
     /// State of the restored checkpoint; empty on a fresh start.
     pub(crate) restored: Arc<Vec<StateSegment>>,
     /// The restored checkpoint was taken after this task had finished.
@@ -87,6 +93,7 @@ impl TaskSetup {
             key_groups: range_of(self.id.subtask, self.parallelism, self.max_parallelism),
             attempt: self.id.attempt,
             lineage: self.lineage.clone(),
+            config: self.config.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             waker: self.mailbox.signal().clone(),

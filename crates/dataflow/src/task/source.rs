@@ -11,24 +11,23 @@ use crate::graph::{OperatorNode, SourceNode};
 use crate::mailbox::Mail;
 use crate::operator::{Operator, OperatorContext, Output};
 use crate::side_output::SideOutputs;
-use crate::source::{Assignment, Poll, SourceReader, Split, WatermarkStrategy};
+use crate::source::{Assignment, Poll, SourceReader, Split, WatermarkGenerator, WatermarkStrategy};
 use crate::state::SnapshotFn;
 use crate::task::shared::{Shared, WaitFor};
+use crate::task::splits::SplitWatermarks;
 use crate::task::{JobEvent, SPLITS, TaskBody, TaskSetup};
-use crate::time::{MAX_WATERMARK, MIN_WATERMARK, Timestamp};
+use crate::time::Timestamp;
 
 struct SourceTask<S, B> {
     shared: Shared<S, B>,
     uid: String,
     reader: Box<dyn SourceReader<S>>,
     watermarks: Option<Arc<dyn WatermarkStrategy<S>>>,
-    /// The watermark of each split that has not ended.
-    splits: Vec<(String, Timestamp)>,
-    watermark: Timestamp,
+    /// Those of the splits that have not ended.
+    generators: Vec<(String, Box<dyn WatermarkGenerator<S>>)>,
+    splits: SplitWatermarks,
     requested: bool,
     no_more_splits: bool,
-    idle: bool,
-    last_record: Instant,
 }
 
 /// `head` is `None` only where `S` and `B` are the same type.
@@ -46,17 +45,17 @@ pub(crate) fn source_body<S: Batch, B: Batch>(
         None => pass_through(),
     };
     let shared = Shared::open(&mut setup, &side_outputs, open, rest)?;
+    let watermarks = source.watermarks.clone();
+    let idle_timeout = watermarks.as_ref().and_then(|strategy| strategy.idle_timeout());
     Ok(Box::new(SourceTask {
         shared,
         uid: source.uid.clone(),
         reader,
-        watermarks: source.watermarks.clone(),
-        splits: Vec::new(),
-        watermark: MIN_WATERMARK,
+        watermarks,
+        generators: Vec::new(),
+        splits: SplitWatermarks::new(idle_timeout, Instant::now()),
         requested: false,
         no_more_splits: false,
-        idle: false,
-        last_record: Instant::now(),
     }))
 }
 
@@ -86,8 +85,7 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
             match mail {
                 Mail::Assign(Assignment::Split(split)) => {
                     self.requested = false;
-                    self.splits.push((split.id.clone(), split.watermark));
-                    self.reader.add_split(split)?;
+                    self.add_split(split)?;
                 }
                 Mail::Assign(Assignment::NoMoreSplits) => {
                     self.requested = false;
@@ -104,9 +102,7 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
     fn on_trigger(&mut self, barrier: Barrier) -> OperatorResult<()> {
         let mut splits = self.reader.snapshot()?;
         for split in &mut splits {
-            if let Some((_, watermark)) = self.splits.iter().find(|(id, _)| *id == split.id) {
-                split.watermark = *watermark;
-            }
+            split.watermark = self.splits.of(&split.id).unwrap_or(split.watermark);
         }
         let write: SnapshotFn = Box::new(move |writer| {
             for split in &splits {
@@ -117,51 +113,74 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
         self.shared.on_barrier(barrier, vec![(self.uid.clone(), write)])
     }
 
-    fn on_batch(&mut self, split: &str, batch: S) -> OperatorResult<()> {
-        if self.watermarks.as_ref().is_some_and(|w| w.idle_timeout().is_some()) {
-            self.last_record = Instant::now();
-            if std::mem::take(&mut self.idle) {
-                self.shared.on_idle(false)?;
-            }
+    fn add_split(&mut self, split: Split) -> OperatorResult<()> {
+        self.splits.add(&split.id, split.watermark, Instant::now());
+        if let Some(strategy) = &self.watermarks {
+            self.generators.push((split.id.clone(), strategy.generator(split.watermark)));
         }
-        let seen = self.watermarks.as_ref().map(|w| w.watermark(&batch)).transpose()?.flatten();
+        self.reader.add_split(split)
+    }
+
+    fn end_split(&mut self, split: &str) {
+        self.splits.end(split, Instant::now());
+        self.generators.retain(|(id, _)| id != split);
+    }
+
+    fn on_batch(&mut self, split: &str, mut batch: S) -> OperatorResult<()> {
+        if self.splits.has_timeout() {
+            let now = Instant::now();
+            self.splits.records(split, now);
+            self.check_idle(now)?;
+        }
+        let generator = self.generators.iter_mut().find(|(id, _)| id == split);
+        let seen = match generator {
+            Some((_, generator)) => generator.on_batch(&mut batch)?,
+            None => None,
+        };
         if batch.num_rows() > 0 {
             self.shared.on_batch(0, batch)?;
         }
-        let Some(seen) = seen else { return Ok(()) };
-        if let Some((_, watermark)) = self.splits.iter_mut().find(|(id, _)| id == split) {
-            *watermark = seen.max(*watermark);
+        if let Some(seen) = seen {
+            self.splits.seen(split, seen);
         }
-        let minimum = self.splits.iter().map(|(_, watermark)| *watermark).min().unwrap_or(MIN_WATERMARK);
-        self.advance(minimum)
+        self.advance()
     }
 
-    fn advance(&mut self, watermark: Timestamp) -> OperatorResult<()> {
-        if watermark > self.watermark {
-            self.watermark = watermark;
-            self.shared.on_watermark(watermark)?;
+    fn advance(&mut self) -> OperatorResult<()> {
+        match self.splits.advance() {
+            Some(watermark) => self.shared.on_watermark(watermark),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// When the reader becomes idle if nothing comes.
-    fn idle_at(&self) -> Option<Instant> {
-        let timeout = self.watermarks.as_ref()?.idle_timeout()?;
-        (!self.idle && !self.shared.finished).then(|| self.last_record + timeout)
+    fn check_idle(&mut self, now: Instant) -> OperatorResult<()> {
+        match self.splits.check_idle(now) {
+            Some(idle) => self.shared.on_idle(idle),
+            None => Ok(()),
+        }
     }
 
+    /// Waits until there may be something to read, or a split is idle.
     fn wait(&mut self, mut until: Option<Timestamp>) -> OperatorResult<()> {
-        if let Some(idle_at) = self.idle_at() {
-            let left = idle_at.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                self.idle = true;
-                self.shared.on_idle(true)?;
-            } else {
+        if self.splits.has_timeout() {
+            let now = Instant::now();
+            self.check_idle(now)?;
+            self.advance()?;
+            if let Some(idle_at) = self.splits.idle_at() {
+                let left = idle_at.saturating_duration_since(now);
                 let due = self.shared.clock.now_ms() + left.as_millis() as i64 + 1;
                 until = Some(until.map_or(due, |t| t.min(due)));
             }
         }
         self.shared.wait(WaitFor::Input, until)
+    }
+
+    /// Waits for what the task itself needs, which makes no split idle.
+    fn pause(&mut self, reason: WaitFor) -> OperatorResult<()> {
+        let start = Instant::now();
+        self.shared.wait(reason, None)?;
+        self.splits.paused(start.elapsed());
+        Ok(())
     }
 }
 
@@ -172,7 +191,7 @@ impl<S: Batch, B: Batch> TaskBody for SourceTask<S, B> {
                 return Ok(());
             }
             if !self.shared.has_room() {
-                self.shared.wait(WaitFor::Room, None)?;
+                self.pause(WaitFor::Room)?;
                 continue;
             }
             if self.shared.finished {
@@ -181,15 +200,17 @@ impl<S: Batch, B: Batch> TaskBody for SourceTask<S, B> {
             }
             self.shared.before_input()?;
             if !self.shared.wants_input() {
-                self.shared.wait(WaitFor::Input, None)?;
+                self.pause(WaitFor::Input)?;
                 continue;
             }
             match self.reader.poll(self.shared.clock.now_ms())? {
                 Poll::Batch { split, batch } => self.on_batch(&split, batch)?,
-                Poll::SplitEnd(split) => self.splits.retain(|(id, _)| *id != split),
+                Poll::SplitEnd(split) => self.end_split(&split),
                 Poll::WaitUntil(due) => self.wait(Some(due))?,
                 Poll::NeedSplit if self.no_more_splits => {
-                    self.advance(MAX_WATERMARK)?;
+                    if let Some(last) = self.splits.finish() {
+                        self.shared.on_watermark(last)?;
+                    }
                     if self.shared.is_drained() {
                         self.shared.on_end()?;
                     } else {

@@ -251,6 +251,7 @@ fn config(lineage: &str, restart: RestartStrategy) -> JobConfig {
     JobConfig {
         name: "numbers".into(),
         lineage: lineage.into(),
+        config: Arc::default(),
         checkpointing: CoordinatorConfig {
             interval_ms: Some(5),
             timeout_ms: 60_000,

@@ -1,3 +1,4 @@
 //! The typed API, end to end.
 
 mod basics;
+mod recovery;

@@ -43,6 +43,11 @@ impl Binder<'_> {
                 span,
             ));
         }
+        if let Some(written) = table.metadata.iter().find(|metadata| !metadata.is_virtual) {
+            let name = &written.field.name;
+            let what = format!("Writing the METADATA column '{name}' (declare it METADATA VIRTUAL)");
+            return Err(SqlError::unsupported(what, span));
+        }
         let plan = self.query(&insert.source)?;
         let targets = targets(&table, &insert.columns)?;
         let not_null = targets

@@ -13,7 +13,7 @@ mod unbounded;
 mod values;
 mod watermark;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,23 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::table::{
-    ChangelogSupport, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source, sink_accepts,
+    ChangelogSupport, MetadataColumn, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source,
+    sink_accepts, sink_keys,
 };
 use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port, Vertex};
 use streamkeeper_dataflow::operator::Operator;
 use streamkeeper_dataflow::source::WatermarkStrategy;
 
 use self::digest::{digest, fields_text, table_text};
-use self::stream::{Head, Stream};
+use self::stream::{Hash, Head, Stream};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
+use crate::expr::live::documents;
 use crate::expr::{EvalContext, ExprRef, ScalarExpr, compile};
 use crate::operators::project::Project;
 use crate::operators::sink_kinds::{ConstraintEnforcer, NotNullEnforcer, TypeLengthEnforcer};
-use crate::plan::table::StreamInput;
-use crate::plan::{Node, Plan, Table, changelog};
+use crate::plan::table::{Metadata, StreamInput};
+use crate::plan::{Plan, Table, changelog};
 
 /// One INSERT: rows of `plan` into `table`. The plan's columns are the table's physical columns.
 #[derive(Debug, Clone)]
@@ -59,7 +61,7 @@ pub(crate) struct PhysicalConfig {
     pub(crate) base_dir: PathBuf,
 }
 
-/// Adds what runs all of `sinks` to a graph.
+/// Adds what runs all of `sinks` to a graph. Returns the configuration documents that it reads.
 ///
 /// # Errors
 /// When a plan cannot be executed, or a connector refuses its options; the graph is of no use then.
@@ -68,17 +70,29 @@ pub(crate) fn plan_sinks(
     graph: &mut JobGraph,
     config: &PhysicalConfig,
     ctx: &EvalContext,
-) -> Result<(), SqlError> {
+) -> Result<BTreeSet<String>, SqlError> {
     share::widen_scans(&mut sinks.iter_mut().map(|sink| &mut sink.plan).collect::<Vec<_>>());
     let uses = share::count_uses(sinks.iter().map(|sink| &sink.plan));
     let mut builder = Builder::new(graph, config, ctx, uses);
     for sink in &sinks {
         builder.sink(sink)?;
     }
-    graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))
+    let documents = builder.config_documents;
+    graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
+    Ok(documents)
 }
 
-/// Adds what computes `plan` to a graph; its rows come out of the port. Returns the uid of the last operator, too.
+/// A query in a graph.
+pub(crate) struct PlannedQuery {
+    /// Its rows come out here.
+    pub(crate) port: Port<RecordBatch>,
+    /// Uid of its last operator.
+    pub(crate) uid: String,
+    /// The configuration documents that it reads.
+    pub(crate) config_documents: BTreeSet<String>,
+}
+
+/// Adds what computes `plan` to a graph.
 ///
 /// # Errors
 /// As [`plan_sinks`].
@@ -87,23 +101,21 @@ pub(crate) fn plan_query(
     graph: &mut JobGraph,
     config: &PhysicalConfig,
     ctx: &EvalContext,
-) -> Result<(Port<RecordBatch>, String), SqlError> {
+) -> Result<PlannedQuery, SqlError> {
     share::widen_scans(&mut [&mut plan]);
     let mut builder = Builder::new(graph, config, ctx, share::count_uses([&plan]));
     let stream = builder.build(&plan, true)?;
     let uid = stream.uid.clone();
     let port = builder.close(stream);
+    let config_documents = builder.config_documents;
     graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
-    Ok((port, uid))
+    Ok(PlannedQuery { port, uid, config_documents })
 }
 
 /// A query that updates its rows, for a sink that does not take that.
 pub(crate) fn refuse_updates(sink: &str, plan: &Plan, span: Span) -> SqlError {
     let producer = changelog::update_producer(plan);
-    let kinds = match producer.node {
-        Node::Join { .. } | Node::Scan { .. } => "update and delete changes",
-        _ => "update changes",
-    };
+    let kinds = changelog::changes_of(producer);
     SqlError::validation(
         format!(
             "{sink} doesn't support consuming {kinds} which is produced by node {}",
@@ -122,11 +134,17 @@ pub(crate) fn descriptor(table: &Table, base_dir: &std::path::Path) -> TableDesc
     TableDescriptor {
         name: table.name(),
         columns: table.physical.clone(),
+        metadata_columns: table.metadata.iter().map(metadata_column).collect(),
         options: table.options.clone(),
         primary_key: table.primary_key.iter().filter_map(physical).collect(),
         base_dir: base_dir.to_owned(),
         ..TableDescriptor::default()
     }
+}
+
+fn metadata_column(metadata: &Metadata) -> MetadataColumn {
+    let (name, data_type) = (metadata.field.name.clone(), metadata.field.data_type.clone());
+    MetadataColumn { name, key: metadata.key.clone(), data_type }
 }
 
 pub(crate) struct Builder<'a> {
@@ -141,6 +159,8 @@ pub(crate) struct Builder<'a> {
     uids: HashMap<String, usize>,
     /// The uids that were in the graph before.
     taken: HashSet<String>,
+    /// The documents that CONFIG names.
+    config_documents: BTreeSet<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -151,7 +171,8 @@ impl<'a> Builder<'a> {
         uses: BTreeMap<String, usize>,
     ) -> Self {
         let taken = graph.vertices.iter().flat_map(|v| v.operators.iter().cloned()).collect();
-        Self { graph, config, ctx, uses, shared: HashMap::new(), uids: HashMap::new(), taken }
+        let (shared, uids, config_documents) = (HashMap::new(), HashMap::new(), BTreeSet::new());
+        Self { graph, config, ctx, uses, shared, uids, taken, config_documents }
     }
 }
 
@@ -189,7 +210,10 @@ impl Builder<'_> {
         let table = create_sink(&descriptor, &request).map_err(|e| wrong(&e))?;
         let name = format!("{}[{}]", sink.table.path[2], "Sink");
         let node = streamkeeper_dataflow::sink::node(uid, name, table.sink);
-        let stream = self.chain(stream, node);
+        let stream = match sink_keys(&descriptor) {
+            Some(keys) => self.connect(vec![(stream, Hash(keys))], node),
+            None => self.chain(stream, node),
+        };
         self.close(stream);
         Ok(())
     }
@@ -270,6 +294,14 @@ impl Builder<'_> {
     }
 
     fn compile(&self, expr: &ScalarExpr) -> Result<ExprRef, SqlError> {
+        if !documents(expr).is_empty() {
+            return Err(SqlError::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "CONFIG in `{expr}`: it can be used in SELECT lists and WHERE, not in join conditions, VALUES, UNNEST or watermarks"
+                ),
+            ));
+        }
         compile(expr, self.ctx).map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))
     }
 

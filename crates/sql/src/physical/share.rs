@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use streamkeeper_connectors::schema::Field;
+
 use super::digest::{digest, table_text};
 use crate::optimizer::calc_over;
 use crate::plan::{Column, Node, Plan, column};
@@ -43,9 +45,10 @@ fn widen(plan: Plan, needed: &BTreeMap<String, BTreeSet<usize>>) -> Plan {
                 return Plan { node: Node::Scan { table, columns }, schema };
             };
             let wide: Vec<usize> = all.iter().copied().collect();
+            let fields: Vec<Field> = table.scanned().cloned().collect();
             let wide_schema: Vec<Column> = wide
                 .iter()
-                .map(|c| Column::new(table.physical[*c].name.clone(), table.physical[*c].data_type.clone()))
+                .map(|c| Column::new(fields[*c].name.clone(), fields[*c].data_type.clone()))
                 .collect();
             let projection = columns
                 .iter()

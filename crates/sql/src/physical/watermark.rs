@@ -8,21 +8,31 @@ use arrow::datatypes::{
     DataType as ArrowType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType,
 };
-use streamkeeper_dataflow::source::WatermarkStrategy;
+use streamkeeper_dataflow::source::{WatermarkGenerator, WatermarkStrategy};
 use streamkeeper_dataflow::time::Timestamp;
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use crate::expr::{ColumnarValue, ExprRef};
 
 /// The largest value of an expression so far; rows for which it is NULL say nothing about time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ExpressionWatermark {
     pub(crate) expression: ExprRef,
     pub(crate) idle_timeout: Option<Duration>,
 }
 
 impl WatermarkStrategy<RecordBatch> for ExpressionWatermark {
-    fn watermark(&self, batch: &RecordBatch) -> OperatorResult<Option<Timestamp>> {
+    fn generator(&self, _: Timestamp) -> Box<dyn WatermarkGenerator<RecordBatch>> {
+        Box::new(self.clone())
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
+    }
+}
+
+impl WatermarkGenerator<RecordBatch> for ExpressionWatermark {
+    fn on_batch(&mut self, batch: &mut RecordBatch) -> OperatorResult<Option<Timestamp>> {
         let value = self
             .expression
             .eval(batch)
@@ -30,10 +40,6 @@ impl WatermarkStrategy<RecordBatch> for ExpressionWatermark {
         match value {
             ColumnarValue::Array(array) | ColumnarValue::Scalar(array) => largest(&array),
         }
-    }
-
-    fn idle_timeout(&self) -> Option<Duration> {
-        self.idle_timeout
     }
 }
 

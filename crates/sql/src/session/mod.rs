@@ -7,7 +7,7 @@ mod show;
 mod streams;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub use self::streams::{BoundQuery, QueryStream, StreamTable};
 use self::tables::CatalogNames;
 use crate::binder::Binder;
 use crate::catalog::Catalog;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ZOOKEEPER_QUORUM};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
 use crate::expr::{EvalContext, ScalarExpr};
@@ -56,6 +56,8 @@ pub struct PlannedJob {
     pub graph: JobGraph,
     /// The tables that it writes to, in order.
     pub sinks: Vec<String>,
+    /// The configuration documents that it reads, by the names that CONFIG gives them.
+    pub config_documents: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for PlannedJob {
@@ -262,6 +264,7 @@ impl Session {
             path: ["default_catalog", "default_database", "collect"].map(str::to_owned),
             columns,
             physical,
+            metadata: Vec::new(),
             watermark: None,
             primary_key: Vec::new(),
             options: BTreeMap::from([("connector".to_owned(), "print".to_owned())]),
@@ -279,12 +282,20 @@ impl Session {
     fn job(&mut self, sinks: Vec<SinkPlan>, name: &str) -> Result<StatementResult> {
         let names = sinks.iter().map(|s| s.table.name()).collect();
         let mut graph = JobGraph::new(self.config.max_parallelism());
-        self.plan(sinks, &mut graph)?;
+        let config_documents = self.plan(sinks, &mut graph)?;
+        if !config_documents.is_empty() && self.config.get(ZOOKEEPER_QUORUM).is_none() {
+            return Err(SqlError::new(
+                ErrorKind::Configuration,
+                format!(
+                    "CONFIG reads documents in ZooKeeper; set '{ZOOKEEPER_QUORUM}' to its servers, as host:port,host:port"
+                ),
+            ));
+        }
         let name = self.config.get("pipeline.name").unwrap_or(name).to_owned();
-        Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names })))
+        Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names, config_documents })))
     }
 
-    fn plan(&self, sinks: Vec<SinkPlan>, graph: &mut JobGraph) -> Result<()> {
+    fn plan(&self, sinks: Vec<SinkPlan>, graph: &mut JobGraph) -> Result<BTreeSet<String>> {
         let sinks = sinks.into_iter().map(|sink| SinkPlan { plan: optimize(sink.plan), ..sink }).collect();
         plan_sinks(sinks, graph, &self.physical(), &self.context())
     }

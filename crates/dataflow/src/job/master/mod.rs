@@ -109,6 +109,9 @@ impl Master {
                 subtasks,
                 first,
                 clock.now_ms(),
+                restore
+                    .as_ref()
+                    .map_or_else(|| config.config.clone(), |r| Arc::new(r.manifest.config.clone())),
             ),
             restarts: Restarts::new(config.restart.clone()),
             retained: restore.as_ref().map(|r| r.manifest.checkpoint).into_iter().collect(),
@@ -135,7 +138,8 @@ impl Master {
             Err(error) => Stop::Failed(error),
             Ok(()) => {
                 self.set_status(JobStatus::Running);
-                self.serve(inbox)
+                let newer = self.config.config.clone();
+                self.coordinate(Event::Reconfigured(newer)).unwrap_or_else(|| self.serve(inbox))
             }
         };
         if matches!(stop, Stop::Finished) {
@@ -219,6 +223,7 @@ impl Master {
                 self.on_failure(task, failure)
             }
             JobEvent::CheckpointWritten { checkpoint, result } => self.on_written(checkpoint, result),
+            JobEvent::Reconfigure(config) => self.coordinate(Event::Reconfigured(config)),
             JobEvent::Cancel => Some(Stop::Canceled),
             // Of an attempt that was replaced.
             JobEvent::RequestSplit(_)
