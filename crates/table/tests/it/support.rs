@@ -13,7 +13,7 @@ use streamkeeper_dataflow::job::{JobStatus, launch};
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::sink::{self, Committable, Sink, SinkWriter};
 use streamkeeper_dataflow::source::{
-    Assignment, Poll, Source, SourceReader, Split, SplitEnumerator, WatermarkStrategy,
+    Assignment, Poll, Source, SourceReader, Split, SplitEnumerator, WatermarkGenerator, WatermarkStrategy,
 };
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
 use streamkeeper_datastream::StreamInputs;
@@ -88,7 +88,7 @@ impl Job {
         let node = sink::node("collect", "collect", Arc::new(Collect(collected.clone())));
         let input = Input { from: stream.port, exchange: Exchange::Forward, index: 0 };
         self.graph.add_operator(parallelism, vec![input], node, vec![]);
-        let job = launch(self.graph, "test", &Config::default().job(), None).unwrap();
+        let job = launch(self.graph, "test", &Config::default().job(), None, Arc::default()).unwrap();
         assert_eq!(job.wait().unwrap(), JobStatus::Finished);
         let records = collected.lock().unwrap();
         records.clone()
@@ -97,8 +97,14 @@ impl Job {
 
 struct Ascending<T>(PhantomData<fn(T)>);
 
-impl<T> WatermarkStrategy<Records<T>> for Ascending<T> {
-    fn watermark(&self, batch: &Records<T>) -> OperatorResult<Option<Timestamp>> {
+impl<T: 'static> WatermarkStrategy<Records<T>> for Ascending<T> {
+    fn generator(&self, _: Timestamp) -> Box<dyn WatermarkGenerator<Records<T>>> {
+        Box::new(Ascending(PhantomData::<fn(T)>))
+    }
+}
+
+impl<T> WatermarkGenerator<Records<T>> for Ascending<T> {
+    fn on_batch(&mut self, batch: &mut Records<T>) -> OperatorResult<Option<Timestamp>> {
         Ok(batch.timestamps.iter().max().map(|time| time - 1))
     }
 }
