@@ -49,14 +49,14 @@ impl<T: Data> FromPorts<T> {
         Self { upstreams: upstreams.collect(), parallelism }
     }
 
-    /// The inputs of an operator that takes the records.
-    pub(crate) fn inputs(&self) -> Vec<Input<Records<T>>> {
-        self.upstreams.iter().map(|upstream| upstream.input(self.parallelism, 0)).collect()
-    }
-
     /// Both, for an operator with two inputs that has as many subtasks as this one.
     pub(crate) fn and<B>(self, second: FromPorts<B>) -> FromTwo<T, B> {
         FromTwo { first: self.upstreams, second: second.upstreams, parallelism: self.parallelism }
+    }
+
+    /// The inputs of an operator that takes the records.
+    pub(crate) fn inputs(&self) -> Vec<Input<Records<T>>> {
+        self.upstreams.iter().map(|upstream| upstream.input(self.parallelism, 0)).collect()
     }
 }
 

@@ -10,7 +10,8 @@ use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use crate::Data;
 
-const BATCH: usize = 1024;
+/// Records that a reader gives at once.
+const BATCH: usize = 4096;
 const SPLIT: &str = "collection";
 
 /// A list of records, read in order by one subtask.

@@ -1,4 +1,4 @@
-//! Connectors from the outside, as the runtime uses them, and records, as programs derive them.
+//! Connectors from the outside, as the runtime and other crates use them.
 
 // Derived code looks for the records where the facade has them.
 extern crate streamkeeper_connectors as streamkeeper;

@@ -37,16 +37,16 @@ impl Binder<'_> {
                 ));
             }
         };
+        if let Some(written) = table.metadata.iter().find(|metadata| !metadata.is_virtual) {
+            let name = &written.field.name;
+            let what = format!("Writing the METADATA column '{name}' (declare it METADATA VIRTUAL)");
+            return Err(SqlError::unsupported(what, span));
+        }
         if table.stream.is_some() {
             return Err(SqlError::validation(
                 format!("'{}' is a registered stream; INSERT needs a table with a connector", table.name()),
                 span,
             ));
-        }
-        if let Some(written) = table.metadata.iter().find(|metadata| !metadata.is_virtual) {
-            let name = &written.field.name;
-            let what = format!("Writing the METADATA column '{name}' (declare it METADATA VIRTUAL)");
-            return Err(SqlError::unsupported(what, span));
         }
         let plan = self.query(&insert.source)?;
         let targets = targets(&table, &insert.columns)?;

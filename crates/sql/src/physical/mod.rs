@@ -61,7 +61,7 @@ pub(crate) struct PhysicalConfig {
     pub(crate) base_dir: PathBuf,
 }
 
-/// Adds what runs all of `sinks` to a graph. Returns the configuration documents that it reads.
+/// Adds what runs all of `sinks` to a graph; returns the configuration documents that it reads.
 ///
 /// # Errors
 /// When a plan cannot be executed, or a connector refuses its options; the graph is of no use then.
@@ -77,22 +77,12 @@ pub(crate) fn plan_sinks(
     for sink in &sinks {
         builder.sink(sink)?;
     }
-    let documents = builder.config_documents;
+    let config_documents = builder.config_documents;
     graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
-    Ok(documents)
+    Ok(config_documents)
 }
 
-/// A query in a graph.
-pub(crate) struct PlannedQuery {
-    /// Its rows come out here.
-    pub(crate) port: Port<RecordBatch>,
-    /// Uid of its last operator.
-    pub(crate) uid: String,
-    /// The configuration documents that it reads.
-    pub(crate) config_documents: BTreeSet<String>,
-}
-
-/// Adds what computes `plan` to a graph.
+/// Adds what computes `plan` to a graph; its rows come out of the port. Returns the uid of the last operator, too.
 ///
 /// # Errors
 /// As [`plan_sinks`].
@@ -101,15 +91,14 @@ pub(crate) fn plan_query(
     graph: &mut JobGraph,
     config: &PhysicalConfig,
     ctx: &EvalContext,
-) -> Result<PlannedQuery, SqlError> {
+) -> Result<(Port<RecordBatch>, String), SqlError> {
     share::widen_scans(&mut [&mut plan]);
     let mut builder = Builder::new(graph, config, ctx, share::count_uses([&plan]));
     let stream = builder.build(&plan, true)?;
     let uid = stream.uid.clone();
     let port = builder.close(stream);
-    let config_documents = builder.config_documents;
     graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
-    Ok(PlannedQuery { port, uid, config_documents })
+    Ok((port, uid))
 }
 
 /// A query that updates its rows, for a sink that does not take that.
@@ -157,10 +146,10 @@ pub(crate) struct Builder<'a> {
     shared: HashMap<String, (Port<RecordBatch>, usize, String)>,
     /// How often each uid was given, to tell identical siblings apart.
     uids: HashMap<String, usize>,
-    /// The uids that were in the graph before.
-    taken: HashSet<String>,
     /// The documents that CONFIG names.
     config_documents: BTreeSet<String>,
+    /// The uids that were in the graph before.
+    taken: HashSet<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -171,8 +160,16 @@ impl<'a> Builder<'a> {
         uses: BTreeMap<String, usize>,
     ) -> Self {
         let taken = graph.vertices.iter().flat_map(|v| v.operators.iter().cloned()).collect();
-        let (shared, uids, config_documents) = (HashMap::new(), HashMap::new(), BTreeSet::new());
-        Self { graph, config, ctx, uses, shared, uids, taken, config_documents }
+        Self {
+            graph,
+            config,
+            ctx,
+            uses,
+            shared: HashMap::new(),
+            uids: HashMap::new(),
+            config_documents: BTreeSet::new(),
+            taken,
+        }
     }
 }
 

@@ -97,13 +97,15 @@ impl Job {
 
 struct Ascending<T>(PhantomData<fn(T)>);
 
-impl<T: 'static> WatermarkStrategy<Records<T>> for Ascending<T> {
+impl<T> WatermarkStrategy<Records<T>> for Ascending<T> {
     fn generator(&self, _: Timestamp) -> Box<dyn WatermarkGenerator<Records<T>>> {
-        Box::new(Ascending(PhantomData::<fn(T)>))
+        Box::new(AscendingGenerator)
     }
 }
 
-impl<T> WatermarkGenerator<Records<T>> for Ascending<T> {
+struct AscendingGenerator;
+
+impl<T> WatermarkGenerator<Records<T>> for AscendingGenerator {
     fn on_batch(&mut self, batch: &mut Records<T>) -> OperatorResult<Option<Timestamp>> {
         Ok(batch.timestamps.iter().max().map(|time| time - 1))
     }
