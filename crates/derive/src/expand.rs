@@ -37,7 +37,7 @@ pub(crate) fn record(input: &DeriveInput) -> Result<TokenStream> {
         quote!(#record::derive::reader::<#ty>(cells, #name)?)
     });
     let reads = columns.iter().zip(&readers).map(|(c, reader)| {
-        let (ident, ty) = (c.ident, c.ty);
+        let ident = c.ident;
         quote!(#ident: #record::FieldValue::read(#reader, row))
     });
     let rowtime_const = rowtime

@@ -210,6 +210,12 @@ fn errors_show_the_place_in_the_text() {
     assert!(message.contains("A stream of rows doesn't support consuming update changes"), "{message}");
     let message = refused(env.sql::<Row>("SELECT 1; SELECT 2"));
     assert!(message.contains("One query is wanted, but this is 2 statements"), "{message}");
+    let message =
+        refused(env.sql::<Row>("SELECT visitor FROM clicks WHERE secondsSpent > CONFIG('rules', 'most')"));
+    assert!(
+        message.contains("CONFIG (of document 'rules') in the SQL of a program is not supported"),
+        "{message}"
+    );
     let message = refused(env.execute_sql("SELECT 1"));
     assert!(message.contains("use `sql`"), "{message}");
     let message = refused(env.execute_sql("BEGIN STATEMENT SET"));
