@@ -211,7 +211,9 @@ fn errors_show_the_place_in_the_text() {
     let message = refused(env.sql::<Row>("SELECT 1; SELECT 2"));
     assert!(message.contains("One query is wanted, but this is 2 statements"), "{message}");
     let message =
-        refused(env.sql::<Row>("SELECT visitor FROM clicks WHERE secondsSpent > CONFIG('rules', 'most')"));
+        refused(env.sql::<Row>(
+            "SELECT visitor FROM clicks WHERE secondsSpent > CAST(CONFIG('rules', 'most') AS INT)",
+        ));
     assert!(
         message.contains("CONFIG (of document 'rules') in the SQL of a program is not supported"),
         "{message}"
