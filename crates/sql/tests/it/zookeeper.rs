@@ -96,6 +96,7 @@ impl World {
             restart: RestartStrategy::None,
             channel_capacity_bytes: 1 << 20,
             buffer_timeout: Duration::from_millis(5),
+            config: Arc::default(),
         };
         start(job.graph, config, storage, None).expect("the job starts")
     }
