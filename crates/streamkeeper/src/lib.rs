@@ -52,8 +52,8 @@ pub mod record {
 /// # Ok::<(), Error>(())
 /// ```
 pub mod prelude {
-    pub use streamkeeper_connectors::FileSource;
     pub use crate::record::{Changelog, Decimal, Record, Row, RowKind};
+    pub use streamkeeper_connectors::FileSource;
     pub use streamkeeper_connectors::zookeeper::{ZNode, ZooKeeperSource};
     pub use streamkeeper_dataflow::job::{JobConfig, JobHandle, JobStatus};
     pub use streamkeeper_dataflow::{OperatorError, OperatorResult};
@@ -65,6 +65,3 @@ pub mod prelude {
     pub use streamkeeper_sql::session::{Session, StatementResult};
     pub use streamkeeper_table::{StreamTableEnvironment, Table};
 }
-
-/// Structs as rows of a table: what `#[derive(Record)]` refers to.
-pub use streamkeeper_connectors::record;
