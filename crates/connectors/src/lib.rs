@@ -1,5 +1,5 @@
-//! What a job reads from and writes to: connectors (filesystem, datagen, print, blackhole) and formats (csv, json,
-//! raw), and the types that describe their rows ([`schema`]).
+//! What a job reads from and writes to: connectors (filesystem, datagen, print, blackhole, zookeeper) and formats (csv, json,
+//! raw), the types that describe their rows ([`schema`]), and structs as rows ([`record`]).
 //!
 //! [`table`] is the door for a planner: it makes a source or a sink of a table's definition. Behind it stand the
 //! connectors, the formats, and the text forms of values that they share.
@@ -11,8 +11,11 @@ mod formats;
 mod options;
 mod pace;
 mod print;
+pub mod record;
 pub mod schema;
 pub mod table;
 mod text;
+pub mod zookeeper;
 
 pub use error::ConnectorError;
+pub use filesystem::lines::FileSource;

@@ -19,6 +19,7 @@ use crate::formats::Format;
 use crate::options::Options;
 use crate::print::PrintSink;
 use crate::schema::{DataType, Field};
+use crate::zookeeper;
 
 /// The name of the last column of a changelog: Int8, 0 `+I`, 1 `-U`, 2 `+U`, 3 `-D`.
 pub const ROW_KIND_COLUMN: &str = "$row_kind";
@@ -56,7 +57,7 @@ pub struct MetadataColumn {
 /// What a query reads of a table.
 #[derive(Debug, Clone, Default)]
 pub struct ScanRequest {
-    /// The columns of the batches, as indices into the physical columns.
+    /// The columns of the batches, as indices into the physical columns and, behind them, the metadata columns.
     pub projection: Vec<usize>,
     /// No more rows than this are needed; a source may give more.
     pub limit: Option<u64>,
@@ -81,6 +82,21 @@ pub struct ScanTable {
     pub description: String,
 }
 
+/// The type of what a connector knows of a row beside what is in it, by its key in `METADATA FROM`; `None`: it knows no such thing.
+pub fn metadata_type(connector: &str, key: &str) -> Option<DataType> {
+    if connector == "zookeeper" { zookeeper::metadata_type(key) } else { None }
+}
+
+/// The keys that [`metadata_type`] knows, for messages; `None`: the connector has no metadata.
+pub fn metadata_keys(connector: &str) -> Option<&'static str> {
+    (connector == "zookeeper").then_some(zookeeper::METADATA_KEYS)
+}
+
+/// Whether what is read of such a table is updated and deleted: its batches have a row-kind column at their end.
+pub fn is_changelog_source(connector: &str) -> bool {
+    connector == "zookeeper"
+}
+
 /// A table to write to.
 pub struct SinkTable {
     /// Takes batches of the physical columns, and the row kind where asked for.
@@ -102,9 +118,9 @@ pub enum ChangelogSupport {
     All,
 }
 
-const SOURCES: &str = "datagen, filesystem";
-const SINKS: &str = "blackhole, filesystem, print";
-const CONNECTORS: &str = "blackhole, datagen, filesystem, print";
+const SOURCES: &str = "datagen, filesystem, zookeeper";
+const SINKS: &str = "blackhole, filesystem, print, zookeeper";
+const CONNECTORS: &str = "blackhole, datagen, filesystem, print, zookeeper";
 
 /// The source of a table.
 ///
@@ -113,10 +129,11 @@ const CONNECTORS: &str = "blackhole, datagen, filesystem, print";
 pub fn create_source(table: &TableDescriptor, request: &ScanRequest) -> Result<ScanTable, ConnectorError> {
     let connector = connector(table)?;
     let options = Options::new(&table.name, connector, &table.options);
-    if let Some(bad) = request.projection.iter().find(|i| **i >= table.columns.len()) {
+    let width = table.columns.len() + table.metadata_columns.len();
+    if let Some(bad) = request.projection.iter().find(|i| **i >= width) {
         return Err(ConnectorError::invalid(format!("table `{}` has no column {bad}", table.name)));
     }
-    if let Some(column) = table.metadata_columns.first() {
+    if let Some(column) = table.metadata_columns.first().filter(|_| metadata_keys(connector).is_none()) {
         return Err(ConnectorError::invalid(format!(
             "Invalid metadata key '{}' in column '{}' of table `{}`: connector '{connector}' gives no metadata here",
             column.key, column.name, table.name
@@ -124,6 +141,7 @@ pub fn create_source(table: &TableDescriptor, request: &ScanRequest) -> Result<S
     }
     match connector {
         "filesystem" => file_source(table, request, &options),
+        "zookeeper" => zookeeper::table_source(table, request, &options),
         "datagen" => {
             let source = DataGenSource::from_options(&table.columns, &request.projection, &options)?;
             options.finish()?;
@@ -155,6 +173,7 @@ pub fn create_sink(table: &TableDescriptor, request: &SinkRequest) -> Result<Sin
     let options = Options::new(&table.name, connector, &table.options);
     let (sink, description): (Arc<dyn Sink<RecordBatch>>, String) = match connector {
         "filesystem" => file_sink(table, request, &options)?,
+        "zookeeper" => zookeeper::table_sink(table, request, &options)?,
         "print" => {
             let sink = PrintSink {
                 identifier: options.get("print-identifier").unwrap_or_default().to_owned(),
@@ -177,6 +196,7 @@ pub fn create_sink(table: &TableDescriptor, request: &SinkRequest) -> Result<Sin
 pub fn sink_accepts(table: &TableDescriptor) -> Result<ChangelogSupport, ConnectorError> {
     match connector(table)? {
         "filesystem" => Ok(ChangelogSupport::InsertOnly),
+        "zookeeper" => Ok(ChangelogSupport::All),
         "print" | "blackhole" => Ok(ChangelogSupport::All),
         "datagen" => Err(ConnectorError::invalid(format!(
             "Connector 'datagen' can only be used as a source. It cannot be used as a sink (table `{}`).",
@@ -184,6 +204,13 @@ pub fn sink_accepts(table: &TableDescriptor) -> Result<ChangelogSupport, Connect
         ))),
         other => Err(unknown(other, SINKS)),
     }
+}
+
+/// By which physical columns rows must meet in a subtask of the sink, for their order to count; of none: all in one. `None`: they need
+/// not.
+pub fn sink_keys(table: &TableDescriptor) -> Option<Vec<usize>> {
+    (table.options.get("connector").map(String::as_str) == Some("zookeeper"))
+        .then(|| table.primary_key.clone())
 }
 
 fn connector(table: &TableDescriptor) -> Result<&str, ConnectorError> {

@@ -69,8 +69,8 @@ impl<T: 'static> Rows for Records<T> {
     }
 }
 
-/// A batch of one of the two types that an operator with two inputs takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A batch, or a record, of one of the two types that an operator with two inputs takes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Either<A, B> {
     /// Of the first input.
     First(A),

@@ -1,9 +1,12 @@
 //! Chained operators: one calls the next directly, in one thread, without a channel between them.
 
+use std::sync::Arc;
+
 use crate::batch::Batch;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::graph::OperatorNode;
+use crate::live_config::ConfigSnapshot;
 use crate::operator::{Operator, OperatorContext, Output};
 use crate::state::SnapshotFn;
 use crate::time::Timestamp;
@@ -19,6 +22,7 @@ impl<I, O> Link<I, O> {
     pub(crate) fn open(node: &OperatorNode<I, O>, context: &OperatorContext) -> OperatorResult<Self> {
         let mut operator = (node.factory)();
         operator.open(context)?;
+        operator.on_config(&context.config)?;
         Ok(Self { uid: node.uid.clone(), operator })
     }
 }
@@ -107,6 +111,10 @@ impl<O: Batch> Chain<O> {
         into: &mut Vec<(String, SnapshotFn)>,
     ) -> OperatorResult<()> {
         self.0.iter_mut().try_for_each(|link| link.operator.snapshot_parts(&link.uid, checkpoint, into))
+    }
+
+    pub(crate) fn on_config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.0.iter_mut().try_for_each(|link| link.operator.on_config(config))
     }
 
     pub(crate) fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> OperatorResult<()> {

@@ -1,5 +1,8 @@
 //! What travels on a channel, in order.
 
+use std::sync::Arc;
+
+use crate::live_config::ConfigSnapshot;
 use crate::time::Timestamp;
 
 /// Number of a checkpoint of a job, from 1, never reused within the job's lineage.
@@ -10,17 +13,21 @@ pub type CheckpointId = u64;
 pub enum BarrierKind {
     /// A periodic checkpoint.
     Checkpoint,
+    /// A checkpoint that brings a new configuration.
+    Reconfigure,
     /// The last checkpoint of a job whose input has ended.
     Final,
 }
 
 /// Separates what belongs to a checkpoint from what comes after it (Chandy and Lamport 1985; Carbone et al. 2015).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Barrier {
     /// The checkpoint it belongs to.
     pub checkpoint: CheckpointId,
     /// Why it was sent.
     pub kind: BarrierKind,
+    /// What the rows behind it are computed under.
+    pub config: Arc<ConfigSnapshot>,
 }
 
 /// One message on a channel.

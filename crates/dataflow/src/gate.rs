@@ -112,7 +112,7 @@ impl<B> Gate<B> {
             }
             Control::Barrier(barrier) => {
                 channel.aligned = true;
-                self.barrier = Some(barrier);
+                self.barrier = Some(barrier.clone());
                 if self.channels.iter().any(|c| !c.aligned) {
                     return GateEvent::Nothing;
                 }
@@ -165,7 +165,11 @@ mod tests {
     }
 
     fn barrier(checkpoint: u64) -> Element<&'static str> {
-        Element::Control(Control::Barrier(Barrier { checkpoint, kind: BarrierKind::Checkpoint }))
+        Element::Control(Control::Barrier(Barrier {
+            checkpoint,
+            kind: BarrierKind::Checkpoint,
+            config: Default::default(),
+        }))
     }
 
     fn watermark(time: Timestamp) -> Element<&'static str> {

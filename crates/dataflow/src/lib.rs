@@ -6,6 +6,7 @@
 //! - [`key_group`]: how a key finds its subtask, today and after a rescale
 //! - [`config`]: Flink's configuration keys
 //! - [`graph`]: tasks; [`exchange`]: how rows are dealt out; [`side_output`]: rows beside an operator's output; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
+//! - [`live_config`]: what may change under a running job, at a barrier
 //! - [`keyed_state`], [`timers`]: the heap backend, by key group; [`state`]: what an operator hands to a checkpoint and gets back from one
 mod arrow_batch;
 pub mod batch;
@@ -22,6 +23,7 @@ pub mod graph;
 pub mod job;
 pub mod key_group;
 pub mod keyed_state;
+pub mod live_config;
 mod mailbox;
 pub mod metrics;
 pub mod operator;

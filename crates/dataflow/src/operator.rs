@@ -11,6 +11,7 @@ use crate::channel::Signal;
 use crate::element::CheckpointId;
 use crate::error::OperatorResult;
 use crate::key_group::{DEFAULT_MAX_PARALLELISM, range_of};
+use crate::live_config::ConfigSnapshot;
 use crate::metrics::TaskMetrics;
 use crate::side_output::SideOutputs;
 use crate::state::{RestoredState, SnapshotFn, StateSegment};
@@ -52,6 +53,8 @@ pub struct OperatorContext {
     pub attempt: u32,
     /// Identifies the run and all its restores: fresh when a job starts without a checkpoint, kept in the checkpoint.
     pub lineage: String,
+    /// The configuration in force at the start; later ones come by [`Operator::on_config`].
+    pub config: Arc<ConfigSnapshot>,
     /// Processing time.
     pub clock: Arc<dyn Clock>,
     /// The subtask's metrics.
@@ -80,6 +83,7 @@ impl OperatorContext {
             key_groups: range_of(subtask, parallelism, DEFAULT_MAX_PARALLELISM),
             attempt: 0,
             lineage: "0".repeat(32),
+            config: Arc::default(),
             clock: Arc::new(ManualClock::new(0)),
             metrics: Arc::new(TaskMetrics::default()),
             waker: Arc::new(Signal::default()),
@@ -210,6 +214,16 @@ pub trait Operator<I, O> {
         into: &mut Vec<(String, SnapshotFn)>,
     ) -> OperatorResult<()> {
         into.extend(self.snapshot(checkpoint)?.map(|snapshot| (uid.to_owned(), snapshot)));
+        Ok(())
+    }
+
+    /// The rows from here on are computed under `config`: called after `open`, and after `snapshot` at each barrier that
+    /// brings another configuration.
+    ///
+    /// # Errors
+    /// When the operator cannot work under it.
+    fn on_config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        let _ = config;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use streamkeeper_dataflow::operator::OperatorFactory;
 
 use crate::Data;
 use crate::chain::{Begin, Emit, Fused, OperatorMeta, Pipeline, Push, Rest, Then};
+use crate::stream::DataStream;
 use crate::watermark::{
     AssignTimestampsAndWatermarks, TimestampAssigner, WatermarkGenerator, WatermarkStrategy,
 };
@@ -49,6 +50,16 @@ impl<T: Data> FromPorts<T> {
         let upstreams = self.upstreams.into_iter();
         let upstreams = upstreams.map(|upstream| Upstream { exchange: exchange.clone(), ..upstream });
         Self { upstreams: upstreams.collect(), parallelism }
+    }
+
+    /// Both, for an operator with two inputs that has as many subtasks as this one.
+    pub(crate) fn and<B>(self, second: FromPorts<B>) -> FromTwo<T, B> {
+        FromTwo { first: self.upstreams, second: second.upstreams, parallelism: self.parallelism }
+    }
+
+    /// The inputs of an operator that takes the records.
+    pub(crate) fn inputs(&self) -> Vec<Input<Records<T>>> {
+        self.upstreams.iter().map(|upstream| upstream.input(self.parallelism, 0)).collect()
     }
 }
 
@@ -122,7 +133,7 @@ impl<T: Data> Begin for FromPorts<T> {
         rest: Rest<P::Out>,
     ) -> Port<Records<P::Out>> {
         let begin = pipeline.begin().clone();
-        let inputs: Vec<_> = begin.upstreams.iter().map(|u| u.input(begin.parallelism, 0)).collect();
+        let inputs = begin.inputs();
         if let Some(head) = fuse(pipeline) {
             return graph.add_operator(begin.parallelism, inputs, head, rest);
         }
@@ -137,6 +148,7 @@ impl<T: Data> Pipeline for FromPorts<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
     type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> =
         Then<Self, AssignTimestampsAndWatermarks<T, G, A>>;
 
@@ -157,6 +169,10 @@ impl<T: Data> Pipeline for FromPorts<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<T: Data> Begin for FromSource<T> {
@@ -192,6 +208,7 @@ impl<T: Data> Pipeline for FromSource<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
     type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> = Self;
     const IS_SOURCE: bool = true;
 
@@ -213,6 +230,10 @@ impl<T: Data> Pipeline for FromSource<T> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn cut(stream: DataStream<T, Self>, parallelism: usize) -> DataStream<T, FromPorts<T>> {
+        stream.new_task(parallelism)
+    }
 }
 
 impl<A: Data, B: Data> Begin for FromTwo<A, B> {
@@ -237,5 +258,36 @@ impl<A: Data, B: Data> Begin for FromTwo<A, B> {
         let first = begin.first.iter().map(|upstream| upstream.input(begin.parallelism, 0)).collect();
         let second = begin.second.iter().map(|upstream| upstream.input(begin.parallelism, 1)).collect();
         graph.add_two_input_operator(begin.parallelism, first, second, head, rest)
+    }
+}
+
+impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
+    type Begin = Self;
+    type Out = Either<A, B>;
+    type Running<N: Push<Either<A, B>>> = N;
+    type Watermarked<G: WatermarkGenerator<Either<A, B>>, W: TimestampAssigner<Either<A, B>>> =
+        Then<Self, AssignTimestampsAndWatermarks<Either<A, B>, G, W>>;
+    type Cut = Self;
+
+    fn begin(&self) -> &Self {
+        self
+    }
+
+    fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
+        next
+    }
+
+    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn watermarked<G, W>(self, strategy: WatermarkStrategy<Either<A, B>, G, W>) -> Self::Watermarked<G, W>
+    where
+        G: WatermarkGenerator<Either<A, B>>,
+        W: TimestampAssigner<Either<A, B>>,
+    {
+        Then::watermarks(self, strategy)
+    }
+
+    fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
+        DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })
     }
 }

@@ -15,6 +15,8 @@ use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
 
 use crate::Data;
+use crate::begin::FromPorts;
+use crate::stream::DataStream;
 use crate::watermark::{
     AssignTimestampsAndWatermarks, TimestampAssigner, WatermarkGenerator, WatermarkStrategy,
 };
@@ -525,6 +527,8 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
     type Out: Data;
     /// The chain, started, with `N` behind it.
     type Running<N: Push<Self::Out>>: Push<Item<Self::Begin>, Last = N::Last>;
+    /// What an operator at a parallelism of its own begins with, when it follows this one.
+    type Cut: Pipeline<Out = Self::Out>;
     /// The task with event times and watermarks by a strategy: the source's own where it is but a source, one more stage
     /// elsewhere.
     type Watermarked<G: WatermarkGenerator<Self::Out>, A: TimestampAssigner<Self::Out>>: Pipeline<
@@ -547,6 +551,9 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
 
     /// Calls `visit` with each operator's name and id, in order.
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta));
+
+    /// Completes the task if it has operators: what is appended runs in `parallelism` subtasks.
+    fn cut(stream: DataStream<Self::Out, Self>, parallelism: usize) -> DataStream<Self::Out, Self::Cut>;
 }
 
 /// A pipeline, and one more stage.
@@ -569,6 +576,7 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     type Begin = P::Begin;
     type Out = S::Out;
     type Running<N: Push<S::Out>> = P::Running<Linked<S::Logic, N, P::Out>>;
+    type Cut = FromPorts<S::Out>;
     type Watermarked<G: WatermarkGenerator<S::Out>, A: TimestampAssigner<S::Out>> =
         Then<Self, AssignTimestampsAndWatermarks<S::Out, G, A>>;
 
@@ -592,5 +600,9 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta)) {
         self.pipeline.visit(visit);
         visit(&mut self.meta);
+    }
+
+    fn cut(stream: DataStream<S::Out, Self>, parallelism: usize) -> DataStream<S::Out, FromPorts<S::Out>> {
+        stream.new_task(parallelism)
     }
 }

@@ -17,7 +17,7 @@ use crate::Data;
 use crate::begin::FromSource;
 use crate::chain::OperatorMeta;
 use crate::error::Error;
-use crate::source::CollectionSource;
+use crate::source::{CollectionSource, NumberSequenceSource};
 use crate::stream::DataStream;
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
 
@@ -101,8 +101,14 @@ impl Topology {
 /// ```
 pub struct StreamExecutionEnvironment {
     pub(crate) topology: Rc<Topology>,
-    config: RefCell<Config>,
+    pub(crate) config: RefCell<Config>,
     from_checkpoint: RefCell<Option<PathBuf>>,
+}
+
+impl std::fmt::Debug for StreamExecutionEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamExecutionEnvironment").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Default for StreamExecutionEnvironment {
@@ -185,7 +191,10 @@ impl StreamExecutionEnvironment {
         if let Some(warning) = config.set(key, value).map_err(Error::Configuration)? {
             tracing::warn!("{warning}");
         }
-        self.topology.parallelism.set(config.parallelism());
+        // Another key does not undo `set_parallelism`.
+        if key == "parallelism.default" {
+            self.topology.parallelism.set(config.parallelism());
+        }
         self.topology.graph.borrow_mut().max_parallelism = config.max_parallelism();
         Ok(())
     }
@@ -242,6 +251,12 @@ impl StreamExecutionEnvironment {
         self.source("Collection Source", Arc::new(source), 1)
     }
 
+    /// The numbers from `from` to `to`, which is not among them: a range for each subtask.
+    pub fn from_sequence(&self, from: u64, to: u64) -> DataStream<u64, FromSource<u64>> {
+        let source = NumberSequenceSource { from, to };
+        self.source("Sequence Source", Arc::new(source), self.topology.parallelism.get())
+    }
+
     fn source<T: Data>(
         &self,
         name: &'static str,
@@ -284,7 +299,7 @@ impl StreamExecutionEnvironment {
         let settings = config.job();
         let name = settings.name.as_deref().unwrap_or(name);
         let from = self.from_checkpoint.borrow_mut().take().or_else(|| settings.recovery_path.clone());
-        launch(graph, name, &settings, from.as_deref())
+        launch(graph, name, &settings, from.as_deref(), Arc::default())
             .map_err(|source| Error::Job { name: name.to_owned(), source })
     }
 }

@@ -7,19 +7,20 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use streamkeeper_dataflow::OperatorError;
-use streamkeeper_dataflow::batch::Records;
+use streamkeeper_dataflow::batch::{Either, Records};
 use streamkeeper_dataflow::key_group::{self, fold, hash_bytes, hash_i64, hash_i128};
+use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use crate::Data;
+use crate::state::StateBackend;
 
 /// A value whose key group never changes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "not a key",
-    note = "keys are integers, `bool`, `String`, `Vec<u8>`, `Option`s and tuples of those; give several fields as a tuple"
+    note = "keys are integers, `bool`, `char`, `String`, `Vec<u8>`, `Option`s and tuples of those: give several fields as a tuple, and an owned value instead of a reference"
 )]
-pub trait KeyHash {
+pub trait KeyHash: Eq + Ord + Hash {
     /// The stable hash: see `dataflow::key_group`.
     fn key_hash(&self) -> u64;
 }
@@ -28,11 +29,11 @@ pub trait KeyHash {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "not a key",
-    note = "keys are integers, `bool`, `String`, `Vec<u8>`, `Option`s and tuples of those; give several fields as a tuple"
+    note = "keys are integers, `bool`, `char`, `String`, `Vec<u8>`, `Option`s and tuples of those: give several fields as a tuple, and an owned value instead of a reference"
 )]
-pub trait Key: KeyHash + Data + Eq + Ord + Hash {}
+pub trait Key: KeyHash + Data {}
 
-impl<K: KeyHash + Data + Eq + Ord + Hash> Key for K {}
+impl<K: KeyHash + Data> Key for K {}
 
 macro_rules! integers {
     ($($t:ty),*) => {$(
@@ -142,7 +143,7 @@ pub trait KeySelector<T>: Clone + Send + Sync + 'static {
     /// The key, as it is kept in state.
     type Key: Key + Borrow<Self::Borrowed>;
     /// The key, as it is looked up.
-    type Borrowed: ?Sized + KeyHash + Eq + Hash + ToOwned<Owned = Self::Key>;
+    type Borrowed: ?Sized + KeyHash + ToOwned<Owned = Self::Key>;
 
     /// Calls `with` with the key of `value`.
     fn with<R>(&self, value: &T, with: impl FnOnce(&Self::Borrowed) -> R) -> R;
@@ -176,7 +177,7 @@ impl<F: Clone, Q: ?Sized> Clone for KeyRef<F, Q> {
 
 impl<T, Q, F> KeySelector<T> for KeyRef<F, Q>
 where
-    Q: ?Sized + KeyHash + Eq + Hash + ToOwned + 'static,
+    Q: ?Sized + KeyHash + ToOwned + 'static,
     Q::Owned: Key,
     F: Fn(&T) -> &Q + Clone + Send + Sync + 'static,
 {
@@ -186,6 +187,65 @@ where
     #[inline]
     fn with<R>(&self, value: &T, with: impl FnOnce(&Q) -> R) -> R {
         with((self.0)(value))
+    }
+}
+
+/// Makes the key of a record the current key of a state backend.
+pub trait CurrentKey<T>: Clone + Send + Sync + 'static {
+    /// The key, as it is kept in state.
+    type Key: Key;
+
+    /// Makes the key of `value` the current one. Returns it as it is kept, and its key group.
+    ///
+    /// # Errors
+    /// When the subtask does not own the key group.
+    fn enter<'a>(
+        &self,
+        value: &T,
+        backend: &'a mut StateBackend<Self::Key>,
+    ) -> OperatorResult<(&'a Self::Key, u16)>;
+}
+
+impl<T, S: KeySelector<T>> CurrentKey<T> for S
+where
+    S::Key: Sync,
+{
+    type Key = S::Key;
+
+    #[inline]
+    fn enter<'a>(
+        &self,
+        value: &T,
+        backend: &'a mut StateBackend<S::Key>,
+    ) -> OperatorResult<(&'a S::Key, u16)> {
+        self.with(value, |key| {
+            let key_group = backend.key_group(key.key_hash());
+            backend.set_current_key(key_group, key).map(|kept| (kept, key_group))
+        })
+    }
+}
+
+/// The selectors of two inputs with the same keys.
+#[derive(Clone)]
+pub struct BothKeys<S1, S2>(pub(crate) S1, pub(crate) S2);
+
+impl<A, B, S1, S2> CurrentKey<Either<A, B>> for BothKeys<S1, S2>
+where
+    S1: CurrentKey<A>,
+    S2: CurrentKey<B, Key = S1::Key>,
+{
+    type Key = S1::Key;
+
+    #[inline]
+    fn enter<'a>(
+        &self,
+        value: &Either<A, B>,
+        backend: &'a mut StateBackend<S1::Key>,
+    ) -> OperatorResult<(&'a S1::Key, u16)> {
+        match value {
+            Either::First(value) => self.0.enter(value, backend),
+            Either::Second(value) => self.1.enter(value, backend),
+        }
     }
 }
 

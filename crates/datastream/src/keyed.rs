@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::key_group::key_group;
+use streamkeeper_dataflow::keyed_state::KeyedState;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -16,7 +18,7 @@ use crate::chain::{Logic, Push, Stage, Then};
 use crate::env::Topology;
 use crate::key::{Key, KeyHash, KeySelector};
 use crate::process::{KeyedProcess, KeyedProcessFunction};
-use crate::state::{StateBackend, ValueState};
+use crate::state::fingerprint;
 use crate::stream::DataStream;
 
 /// A stream whose records have keys.
@@ -31,6 +33,9 @@ impl<T: Data, S: KeySelector<T>> Clone for KeyedStream<T, S> {
         Self { topology: self.topology.clone(), from: self.from.clone(), selector: self.selector.clone() }
     }
 }
+
+/// Name of the state of a rolling fold.
+const VALUE: &str = "value";
 
 /// A keyed operator at the beginning of its task.
 pub type Keyed<T, G> = Then<FromPorts<T>, G>;
@@ -152,13 +157,15 @@ pub struct Rolling<G, S> {
     selector: S,
 }
 
-type RunningFold<K, V> = (StateBackend<K>, ValueState<V>);
+/// The values by key. A value is only taken out while it is folded.
+type Values<K, V> = KeyedState<K, Option<V>>;
 
-/// A rolling fold at work.
+/// A rolling fold at work. It needs no slots: its one value is kept with the key.
 pub struct RollingLogic<T, G: Fold<S::Key, T>, S: KeySelector<T>> {
     fold: G,
     selector: S,
-    running: Option<RunningFold<S::Key, G::Value>>,
+    values: Values<S::Key, G::Value>,
+    max_parallelism: u16,
     records: PhantomData<fn(T)>,
 }
 
@@ -173,9 +180,17 @@ where
         RollingLogic {
             fold: self.fold.clone(),
             selector: self.selector.clone(),
-            running: None,
+            values: KeyedState::default(),
+            max_parallelism: 1,
             records: PhantomData,
         }
+    }
+}
+
+impl<T: Data, S: KeySelector<T>, G: Fold<S::Key, T>> RollingLogic<T, G, S> {
+    /// What the checkpoint says of the types.
+    fn shape() -> String {
+        format!("fold by {}: {}", fingerprint::<S::Key>(), fingerprint::<G::Value>())
     }
 }
 
@@ -186,10 +201,8 @@ where
     type Out = G::Out;
 
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
-        let mut backend = StateBackend::new(context);
-        let value = ValueState::register(&mut backend, "value")?;
-        backend.opened();
-        self.running = Some((backend, value));
+        self.max_parallelism = context.max_parallelism;
+        self.values = KeyedState::restore(VALUE, &Self::shape(), &context.restored)?;
         Ok(())
     }
 
@@ -200,18 +213,17 @@ where
         timestamp: Timestamp,
         next: &mut N,
     ) -> OperatorResult<()> {
-        let Some((backend, state)) = &mut self.running else { return Ok(()) };
-        let key = self.selector.with(&record, |key| {
-            let key_group = backend.key_group(key.key_hash());
-            backend.set_current_key(key_group, key)
-        })?;
-        let value = self.fold.fold(state.take(), record);
-        let result = self.fold.result(key, &value);
-        state.update(value);
+        let Self { fold, selector, values, .. } = self;
+        let (key, value) = selector.with(&record, |key| values.entry(key, || None));
+        let folded = fold.fold(value.take(), record);
+        let result = fold.result(key, &folded);
+        *value = Some(folded);
         next.push(result, timestamp)
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
-        Ok(self.running.as_ref().map(|(backend, _)| backend.snapshot()))
+        let max = self.max_parallelism;
+        let key_group = move |key: &S::Key| key_group(key.key_hash(), max);
+        Ok(Some(self.values.snapshot(VALUE, Self::shape(), key_group)))
     }
 }

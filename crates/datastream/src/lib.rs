@@ -21,18 +21,27 @@
 //!
 //! - [`env`](StreamExecutionEnvironment): sources and execution; [`stream`](DataStream): transformations and sinks; [`KeyedStream`]: what needs a key
 //! - [`process`]: functions with timers, side outputs and state; [`state`]: what they keep
+//! - [`ConnectedStreams`]: two streams for one operator; [`broadcast`]: rules that change while a job runs
+//! - [`interval_join`]: pairs of records that are close in time
+//! - [`async_io`]: calls to the outside, many at a time
 //! - [`window`]: windows, their triggers and evictors, joins of windows
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
+pub mod async_io;
 mod begin;
+pub mod broadcast;
 pub mod chain;
+mod co_process;
 mod collector;
+mod connect;
 mod env;
 mod error;
 mod harness;
+pub mod interval_join;
 mod key;
 mod keyed;
 mod partition;
+mod ports;
 pub mod process;
 mod side;
 mod sink;
@@ -44,13 +53,22 @@ mod watermark;
 pub mod window;
 
 pub use aggregate::AggregateFunction;
+pub use async_io::{AsyncDataStream, AsyncFn, AsyncFunction, AsyncRetryStrategy};
 pub use begin::{FromPorts, FromSource, FromTwo};
+pub use broadcast::{
+    BroadcastConnectedStream, BroadcastDescriptor, BroadcastProcessFunction, BroadcastState, BroadcastStream,
+    KeyedBroadcastConnectedStream, KeyedBroadcastContext, KeyedBroadcastProcessFunction, MapStateDescriptor,
+};
+pub use co_process::{CoProcessFunction, KeyedCoProcessFunction};
 pub use collector::Collector;
+pub use connect::{Connect, ConnectedStreams, KeyedConnectedStreams, KeyedTwo, Two};
 pub use env::StreamExecutionEnvironment;
 pub use error::{Error, Result};
 pub use harness::{HarnessOutput, HarnessSnapshot, OperatorHarness};
+pub use interval_join::{IntervalJoin, IntervalJoined, JoinContext, ProcessJoinFunction};
 pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
 pub use keyed::{Keyed, KeyedStream};
+pub use ports::StreamInputs;
 pub use process::{
     KeyedContext, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction, TimeDomain,
 };

@@ -1,6 +1,5 @@
 //! Process functions: records, timers, state and side outputs, one record at a time.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 use streamkeeper_dataflow::OperatorResult;
@@ -15,9 +14,11 @@ use crate::aggregate::AggregateFunction;
 use crate::chain::{Logic, Push, Stage};
 use crate::collector::Collector;
 use crate::error::{Result, operator_error};
-use crate::key::{Key, KeyHash, KeySelector};
+use crate::key::{CurrentKey, Key};
 use crate::side::{OutputTag, Sides};
-use crate::state::{AggregatingState, ListState, MapState, ReducingState, StateBackend, ValueState};
+use crate::state::{
+    AggregatingState, ListState, MapState, ReducingState, StateBackend, StateDescriptor, ValueState,
+};
 
 /// Which subtask a function runs in.
 #[derive(Debug, Clone)]
@@ -74,6 +75,11 @@ impl ProcessContext<'_> {
 }
 
 /// A function of one record, without keyed state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `ProcessFunction` of records of type `{I}`",
+    label = "cannot process `{I}`",
+    note = "a function with timers or state for each key is a `KeyedProcessFunction`: the stream needs `key_by` before `process`"
+)]
 pub trait ProcessFunction<I>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
@@ -200,20 +206,20 @@ impl<K: Key + Sync> OpenContext<'_, K> {
         self.info
     }
 
-    /// One value per key.
+    /// One value per key. A state is given by its name, or by a [`StateDescriptor`] that says how long its values live.
     ///
     /// # Errors
     /// When the name is taken, or the checkpoint has the state under another type. So for all states.
-    pub fn value_state<V: Data>(&mut self, name: &str) -> Result<ValueState<V>> {
-        Ok(ValueState::register(self.backend, name)?)
+    pub fn value_state<V: Data>(&mut self, state: impl Into<StateDescriptor>) -> Result<ValueState<V>> {
+        Ok(ValueState::register(self.backend, state)?)
     }
 
     /// A list per key.
     ///
     /// # Errors
     /// As for [`OpenContext::value_state`].
-    pub fn list_state<V: Data>(&mut self, name: &str) -> Result<ListState<V>> {
-        Ok(ListState::register(self.backend, name)?)
+    pub fn list_state<V: Data>(&mut self, state: impl Into<StateDescriptor>) -> Result<ListState<V>> {
+        Ok(ListState::register(self.backend, state)?)
     }
 
     /// A map per key.
@@ -222,9 +228,9 @@ impl<K: Key + Sync> OpenContext<'_, K> {
     /// As for [`OpenContext::value_state`].
     pub fn map_state<UK: Data + Eq + std::hash::Hash, UV: Data>(
         &mut self,
-        name: &str,
+        state: impl Into<StateDescriptor>,
     ) -> Result<MapState<UK, UV>> {
-        Ok(MapState::register(self.backend, name)?)
+        Ok(MapState::register(self.backend, state)?)
     }
 
     /// One value per key, into which each added value is reduced.
@@ -233,10 +239,10 @@ impl<K: Key + Sync> OpenContext<'_, K> {
     /// As for [`OpenContext::value_state`].
     pub fn reducing_state<V: Data, F: Fn(V, V) -> V>(
         &mut self,
-        name: &str,
+        state: impl Into<StateDescriptor>,
         reduce: F,
     ) -> Result<ReducingState<V, F>> {
-        Ok(ReducingState::register(self.backend, name, reduce)?)
+        Ok(ReducingState::register(self.backend, state, reduce)?)
     }
 
     /// One accumulator per key.
@@ -245,10 +251,10 @@ impl<K: Key + Sync> OpenContext<'_, K> {
     /// As for [`OpenContext::value_state`].
     pub fn aggregating_state<A: AggregateFunction>(
         &mut self,
-        name: &str,
+        state: impl Into<StateDescriptor>,
         function: A,
     ) -> Result<AggregatingState<A>> {
-        Ok(AggregatingState::register(self.backend, name, function)?)
+        Ok(AggregatingState::register(self.backend, state, function)?)
     }
 }
 
@@ -343,6 +349,10 @@ impl<K> std::ops::DerefMut for KeyedContext<'_, K> {
 }
 
 /// A function of one record and what it keeps for the record's key. `State` holds the states that `open` declared.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `KeyedProcessFunction` of records of type `{I}` with keys of type `{K}`",
+    label = "cannot process `{I}` by `{K}`"
+)]
 pub trait KeyedProcessFunction<K, I>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
@@ -392,23 +402,23 @@ pub struct KeyedProcess<F, S> {
 }
 
 /// A [`KeyedProcessFunction`] at work.
-pub struct KeyedProcessLogic<I, F: KeyedProcessFunction<S::Key, I>, S: KeySelector<I>> {
-    function: F,
+pub struct KeyedProcessLogic<I, F: KeyedProcessFunction<S::Key, I>, S: CurrentKey<I>> {
+    pub(crate) function: F,
     selector: S,
-    running: Option<RunningKeyed<S::Key, F::State>>,
-    runtime: Runtime,
-    out: Collector<F::Out>,
+    pub(crate) running: Option<RunningKeyed<S::Key, F::State>>,
+    pub(crate) runtime: Runtime,
+    pub(crate) out: Collector<F::Out>,
 }
 
-struct RunningKeyed<K, State> {
-    backend: StateBackend<K>,
+pub(crate) struct RunningKeyed<K, State> {
+    pub(crate) backend: StateBackend<K>,
     timers: BothTimers<K>,
-    state: State,
+    pub(crate) state: State,
 }
 
 impl<I: 'static, S, F> Stage<I> for KeyedProcess<F, S>
 where
-    S: KeySelector<I>,
+    S: CurrentKey<I>,
     S::Key: Sync,
     F: KeyedProcessFunction<S::Key, I>,
 {
@@ -426,7 +436,7 @@ where
     }
 }
 
-impl<I, F: KeyedProcessFunction<S::Key, I>, S: KeySelector<I>> KeyedProcessLogic<I, F, S>
+impl<I, F: KeyedProcessFunction<S::Key, I>, S: CurrentKey<I>> KeyedProcessLogic<I, F, S>
 where
     S::Key: Sync,
 {
@@ -437,8 +447,7 @@ where
         next: &mut N,
     ) -> OperatorResult<()> {
         let Some(RunningKeyed { backend, timers, state }) = &mut self.running else { return Ok(()) };
-        let borrowed: &S::Borrowed = key.borrow();
-        let kept = backend.set_current_key(key_group, borrowed)?;
+        let kept = backend.set_current_key(key_group, &key)?;
         let timestamp = if domain == TimeDomain::EventTime { time_ms } else { Timestamp::MIN };
         self.out.at(timestamp);
         let process = self.runtime.context(timestamp);
@@ -451,7 +460,7 @@ where
     }
 }
 
-impl<I, F: KeyedProcessFunction<S::Key, I>, S: KeySelector<I>> Logic<I> for KeyedProcessLogic<I, F, S>
+impl<I, F: KeyedProcessFunction<S::Key, I>, S: CurrentKey<I>> Logic<I> for KeyedProcessLogic<I, F, S>
 where
     S::Key: Sync,
 {
@@ -478,10 +487,7 @@ where
     ) -> OperatorResult<()> {
         let Some(RunningKeyed { backend, timers, state }) = &mut self.running else { return Ok(()) };
         self.out.at(timestamp);
-        let (key, key_group) = self.selector.with(&value, |key| {
-            let key_group = backend.key_group(key.key_hash());
-            backend.set_current_key(key_group, key).map(|kept| (kept, key_group))
-        })?;
+        let (key, key_group) = self.selector.enter(&value, backend)?;
         let process = self.runtime.context(timestamp);
         let mut context = KeyedContext { key, key_group, timers, process };
         self.function.process_element(value, state, &mut context, &mut self.out).map_err(operator_error)?;

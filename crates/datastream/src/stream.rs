@@ -68,6 +68,12 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
         (self.topology, FromPorts { upstreams, parallelism })
     }
 
+    /// Completes the task: what follows is another one, of `parallelism` subtasks.
+    pub(crate) fn new_task(self, parallelism: usize) -> DataStream<T> {
+        let (topology, ports) = self.close();
+        DataStream::new(topology, FromPorts { parallelism, ..ports })
+    }
+
     /// Gives all operators of the task their uids; returns the last.
     pub(crate) fn resolve(&mut self) -> String {
         let parents = self.pipeline.begin().parents();
@@ -185,7 +191,7 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
         G: WatermarkGenerator<T>,
         A: TimestampAssigner<T>,
     {
-        if let Err(reason) = strategy.check() {
+        if let Err(reason) = strategy.check(P::IS_SOURCE) {
             self.topology.refuse(reason);
         }
         DataStream::new(self.topology, self.pipeline.watermarked(strategy))
@@ -393,12 +399,10 @@ impl<P: Pipeline, S: Stage<P::Out>> DataStream<S::Out, Then<P, S>> {
 
 impl<P: Pipeline, S: Stage<P::Out>> DataStream<S::Out, Then<P, S>> {
     /// The number of the operator's subtasks. The operators before it keep theirs: they are another task then.
-    pub fn set_parallelism(self, parallelism: usize) -> DataStream<S::Out, Then<FromPorts<P::Out>, S>> {
+    pub fn set_parallelism(self, parallelism: usize) -> DataStream<S::Out, Then<P::Cut, S>> {
         let Then { pipeline, stage, meta } = self.pipeline;
-        let before = DataStream::new(self.topology, pipeline);
-        let (topology, ports) = before.close();
-        let pipeline = FromPorts { parallelism: parallelism.max(1), ..ports };
-        DataStream::new(topology, Then { pipeline, stage, meta })
+        let before = P::cut(DataStream::new(self.topology, pipeline), parallelism.max(1));
+        DataStream::new(before.topology, Then { pipeline: before.pipeline, stage, meta })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use streamkeeper_dataflow::config::{Config, JobSettings};
+pub use streamkeeper_dataflow::config::{Config, JobSettings, ZOOKEEPER_QUORUM};
 use streamkeeper_dataflow::config::{Key, Kind};
 use streamkeeper_dataflow::key_group::MAX_MAX_PARALLELISM;
 

@@ -2,7 +2,9 @@
 
 mod bench;
 mod bench_keeper;
+mod config;
 mod keeper;
+mod live_config;
 mod nexmark;
 mod progress;
 mod run;
@@ -42,6 +44,8 @@ enum Command {
     Bench(BenchChoice),
     /// A shell for ZooKeeper servers, with zkCli's commands.
     Zk(zk::ZkArgs),
+    /// Read and change configuration documents, which jobs follow while they run.
+    Config(config::ConfigArgs),
     /// Run a ZooKeeper-compatible server.
     Keeper(keeper::KeeperArgs),
 }
@@ -55,6 +59,7 @@ Keys are Flink's. Those most often needed:
   execution.checkpointing.dir             where checkpoints are kept, to resume after a crash (memory only)
   restart-strategy.type                   none, fixed-delay, failure-rate, exponential-delay
   table.local-time-zone                   zone of TIMESTAMP_LTZ (UTC)
+  high-availability.zookeeper.quorum      where CONFIG('doc', 'key') finds its documents, as host:port,host:port
 Keys are taken from streamkeeper.yaml (in this directory, or $STREAMKEEPER_CONF), then --set, then SET statements.
 
 After a crash, run the same script with --from-checkpoint and the checkpoint directory: output goes on exactly
@@ -113,6 +118,7 @@ fn main() -> ExitCode {
             Some(BenchCommand::Keeper(keeper)) => bench_keeper::run(&keeper),
         },
         Command::Zk(args) => return zk::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Keeper(args) => keeper::run(&args),
     };
     match outcome {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use streamkeeper_dataflow::Error;
 use streamkeeper_dataflow::config::file;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus, launch};
-use streamkeeper_sql::config::{self, Config, JobSettings};
+use streamkeeper_sql::config::{self, Config};
 use streamkeeper_sql::error::SqlError;
 use streamkeeper_sql::parser::parse_script;
 use streamkeeper_sql::session::{PlannedJob, Session, StatementResult};
 
+use crate::live_config::LiveConfig;
 use crate::progress::{self, Totals};
 use crate::usage::{Usage, process_start_ms};
 use crate::{Failure, SqlArgs};
@@ -44,8 +45,8 @@ pub(crate) fn sql(args: &SqlArgs) -> Result<(), Failure> {
                         "--from-checkpoint is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET",
                     ));
                 }
-                let settings = session.config().job();
-                run_job(args, *job, &settings, from_checkpoint.take().or(settings.recovery_path.clone()))?;
+                let from = from_checkpoint.take().or(session.config().job().recovery_path);
+                run_job(args, *job, session.config(), from)?;
             }
         }
     }
@@ -76,42 +77,53 @@ fn script(args: &SqlArgs) -> Result<(String, Option<String>), Failure> {
 
 /// The file's keys, then those of the command line.
 fn configuration(args: &SqlArgs) -> Result<Config, Failure> {
+    let mut config = load_configuration(&args.set)?;
+    if let Some(parallelism) = args.parallelism {
+        set(&mut config, "parallelism.default", &parallelism.to_string())?;
+    }
+    Ok(config)
+}
+
+/// The file's keys, then those that `--set` gives, as KEY=VALUE.
+pub(crate) fn load_configuration(pairs: &[String]) -> Result<Config, Failure> {
     let mut config = config::new();
-    let mut set = |key: &str, value: &str| -> Result<(), Failure> {
-        if let Some(warning) = config.set(key, value).map_err(Failure::usage)? {
-            tracing::warn!("{warning}");
-        }
-        Ok(())
-    };
     if let Some(path) = file::path() {
         for (key, value) in file::read(&path).map_err(Failure::usage)? {
-            set(&key, &value)?;
+            set(&mut config, &key, &value)?;
         }
     }
-    for entry in &args.set {
+    for entry in pairs {
         let (key, value) = entry
             .split_once('=')
             .ok_or_else(|| Failure::usage(format!("--set {entry}: write it as --set key=value")))?;
-        set(key.trim(), value.trim())?;
-    }
-    if let Some(parallelism) = args.parallelism {
-        set("parallelism.default", &parallelism.to_string())?;
+        set(&mut config, key.trim(), value.trim())?;
     }
     Ok(config)
+}
+
+fn set(config: &mut Config, key: &str, value: &str) -> Result<(), Failure> {
+    if let Some(warning) = config.set(key, value).map_err(Failure::usage)? {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 fn run_job(
     args: &SqlArgs,
     planned: PlannedJob,
-    settings: &JobSettings,
+    config: &Config,
     from: Option<PathBuf>,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    let name = settings.name.clone().unwrap_or(planned.name);
+    let settings = &config.job();
+    let name = settings.name.clone().unwrap_or(planned.name.clone());
     if let Some(path) = &from {
         note(args, &format!("Resuming from {}", path.display()));
     }
-    let job = launch(planned.graph, &name, settings, from.as_deref()).map_err(Failure::job)?;
+    let live = LiveConfig::open(config, &name, &planned.config_documents)?;
+    let snapshot = live.as_ref().map(LiveConfig::snapshot).transpose()?.unwrap_or_default();
+    let job = launch(planned.graph, &name, settings, from.as_deref(), snapshot).map_err(Failure::job)?;
+    let _following = live.map(|live| live.follow(job.reconfigurer())).transpose()?;
     if !args.quiet {
         progress::print_tasks(&name, &job.vertices());
     }

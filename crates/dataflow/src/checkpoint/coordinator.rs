@@ -1,12 +1,15 @@
 //! The checkpoint coordinator's core: decides when to trigger, when a checkpoint is complete, and when to give up.
 //!
 //! Invariants: at most one checkpoint is in flight; ids only grow; `Write` follows the acknowledgement of every task,
-//! `Completed` follows `Write`; nothing is triggered while a region restarts; after the final checkpoint there is none.
+//! `Completed` follows `Write`; nothing is triggered while a region restarts; after the final checkpoint there is none. Every
+//! barrier carries the newest configuration; one that no completed checkpoint holds yet causes a checkpoint of its own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::graph::VertexId;
+use crate::live_config::ConfigSnapshot;
 use crate::time::Timestamp;
 
 /// A subtask, whatever its attempt.
@@ -42,6 +45,8 @@ pub enum Event {
     Resumed,
     /// Every task has finished.
     AllFinished,
+    /// The configuration has changed.
+    Reconfigured(Arc<ConfigSnapshot>),
 }
 
 /// What to do.
@@ -67,6 +72,13 @@ struct InFlight {
     writing: bool,
 }
 
+/// Changes of the configuration within this time after the start of a checkpoint share the next one; a longer `min-pause`
+/// does not hold a change back.
+pub const CHANGE_PAUSE_MS: i64 = 250;
+
+/// After a checkpoint that failed, a change does not cause another for so long; a periodic one takes it along.
+pub const CHANGE_RETRY_MS: i64 = 1_000;
+
 /// The state machine.
 #[derive(Debug)]
 pub struct CheckpointCoordinator {
@@ -79,15 +91,22 @@ pub struct CheckpointCoordinator {
     all_finished: bool,
     done: bool,
     failures_in_a_row: u32,
+    snapshot: Arc<ConfigSnapshot>,
+    /// No completed checkpoint holds `snapshot`.
+    changed: bool,
+    /// A change causes no checkpoint before this time.
+    change_not_before: Timestamp,
 }
 
 impl CheckpointCoordinator {
-    /// A coordinator of `tasks`, whose first checkpoint gets the id `next_id` one interval after `now_ms`.
+    /// A coordinator of `tasks`, which begin under `snapshot`; the first checkpoint gets the id `next_id` one interval
+    /// after `now_ms`.
     pub fn new(
         config: CoordinatorConfig,
         tasks: BTreeSet<Subtask>,
         next_id: CheckpointId,
         now_ms: Timestamp,
+        snapshot: Arc<ConfigSnapshot>,
     ) -> Self {
         let next_trigger = config.interval_ms.map(|interval| now_ms + interval);
         Self {
@@ -100,6 +119,9 @@ impl CheckpointCoordinator {
             all_finished: false,
             done: false,
             failures_in_a_row: 0,
+            snapshot,
+            changed: false,
+            change_not_before: now_ms,
         }
     }
 
@@ -109,8 +131,17 @@ impl CheckpointCoordinator {
             Some(flight) if !flight.writing => Some(flight.started + self.config.timeout_ms),
             Some(_) => None,
             None if self.suspended || self.done => None,
-            None => self.next_trigger,
+            None => self.next_trigger.into_iter().chain(self.change_due()).min(),
         }
+    }
+
+    /// The newest configuration.
+    pub fn snapshot(&self) -> &Arc<ConfigSnapshot> {
+        &self.snapshot
+    }
+
+    fn change_due(&self) -> Option<Timestamp> {
+        self.changed.then_some(self.change_not_before)
     }
 
     /// Takes an event at processing time `now_ms`.
@@ -133,6 +164,9 @@ impl CheckpointCoordinator {
                     self.failures_in_a_row = 0;
                     self.done = flight.barrier.kind == BarrierKind::Final;
                     self.pause(flight.started, now_ms);
+                    self.change_not_before =
+                        self.change_not_before.max(now_ms + self.config.min_pause_ms.min(CHANGE_PAUSE_MS));
+                    self.changed = self.changed && flight.barrier.config != self.snapshot;
                     effects.push(Effect::Completed(flight.barrier));
                 }
             }
@@ -154,6 +188,12 @@ impl CheckpointCoordinator {
                 self.next_trigger = self.config.interval_ms.map(|interval| now_ms + interval);
             }
             Event::AllFinished => self.all_finished = true,
+            Event::Reconfigured(newer) => {
+                if let Some(advanced) = self.snapshot.advance(&newer) {
+                    self.snapshot = Arc::new(advanced);
+                    self.changed = true;
+                }
+            }
         }
         let timed_out =
             |f: &InFlight| !f.writing && now_ms.saturating_sub(f.started) >= self.config.timeout_ms;
@@ -165,16 +205,23 @@ impl CheckpointCoordinator {
                 effects.push(self.trigger(BarrierKind::Final, now_ms));
             } else if self.next_trigger.is_some_and(|due| due <= now_ms) {
                 effects.push(self.trigger(BarrierKind::Checkpoint, now_ms));
+            } else if self.change_due().is_some_and(|due| due <= now_ms) {
+                effects.push(self.trigger(BarrierKind::Reconfigure, now_ms));
             }
         }
         effects
     }
 
     fn trigger(&mut self, kind: BarrierKind, now_ms: Timestamp) -> Effect {
-        let barrier = Barrier { checkpoint: self.next_id, kind };
+        let barrier = Barrier { checkpoint: self.next_id, kind, config: self.snapshot.clone() };
         self.next_id += 1;
-        self.in_flight =
-            Some(InFlight { barrier, missing: self.tasks.clone(), started: now_ms, writing: false });
+        self.change_not_before = now_ms + CHANGE_PAUSE_MS;
+        self.in_flight = Some(InFlight {
+            barrier: barrier.clone(),
+            missing: self.tasks.clone(),
+            started: now_ms,
+            writing: false,
+        });
         Effect::Trigger(barrier)
     }
 
@@ -182,6 +229,7 @@ impl CheckpointCoordinator {
         let Some(flight) = self.in_flight.take() else { return };
         self.failures_in_a_row += 1;
         self.pause(flight.started, now_ms);
+        self.change_not_before = now_ms + CHANGE_RETRY_MS;
         effects.push(Effect::Aborted(flight.barrier.checkpoint, reason.clone()));
         if self.failures_in_a_row > self.config.tolerable_failures {
             self.done = true;
@@ -201,6 +249,7 @@ impl CheckpointCoordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live_config::ConfigDocument;
 
     fn coordinator(tolerable_failures: u32) -> CheckpointCoordinator {
         let config = CoordinatorConfig {
@@ -209,11 +258,11 @@ mod tests {
             min_pause_ms: 10,
             tolerable_failures,
         };
-        CheckpointCoordinator::new(config, BTreeSet::from([(0, 0), (1, 0)]), 1, 0)
+        CheckpointCoordinator::new(config, BTreeSet::from([(0, 0), (1, 0)]), 1, 0, Arc::default())
     }
 
     fn barrier(checkpoint: CheckpointId, kind: BarrierKind) -> Barrier {
-        Barrier { checkpoint, kind }
+        Barrier { checkpoint, kind, config: Arc::default() }
     }
 
     #[test]
@@ -221,7 +270,7 @@ mod tests {
         let mut c = coordinator(0);
         assert_eq!(c.step(Event::Tick, 99), []);
         let first = barrier(1, BarrierKind::Checkpoint);
-        assert_eq!(c.step(Event::Tick, 100), [Effect::Trigger(first)]);
+        assert_eq!(c.step(Event::Tick, 100), [Effect::Trigger(first.clone())]);
         assert_eq!(c.step(Event::Tick, 110), [], "one at a time");
         assert_eq!(c.step(Event::Acknowledged(1, (0, 0)), 111), []);
         assert_eq!(c.step(Event::Acknowledged(1, (0, 0)), 112), [], "the same task again");
@@ -261,11 +310,72 @@ mod tests {
         let last = barrier(2, BarrierKind::Final);
         assert_eq!(
             c.step(Event::Written(1), 103),
-            [Effect::Completed(barrier(1, BarrierKind::Checkpoint)), Effect::Trigger(last)]
+            [Effect::Completed(barrier(1, BarrierKind::Checkpoint)), Effect::Trigger(last.clone())]
         );
         c.step(Event::Acknowledged(2, (0, 0)), 104);
         c.step(Event::Acknowledged(2, (1, 0)), 104);
         assert_eq!(c.step(Event::Written(2), 105), [Effect::Completed(last)]);
         assert_eq!((c.step(Event::Tick, 9999), c.next_tick()), (vec![], None));
+    }
+
+    fn configured(checkpoint: CheckpointId, kind: BarrierKind, revision: u64) -> Barrier {
+        Barrier { checkpoint, kind, config: snapshot(revision) }
+    }
+
+    fn snapshot(revision: u64) -> Arc<ConfigSnapshot> {
+        let document = ConfigDocument { revision, data: serde_json::json!({}) };
+        Arc::new(ConfigSnapshot::from_iter([("rules".to_owned(), document)]))
+    }
+
+    fn complete(c: &mut CheckpointCoordinator, checkpoint: CheckpointId, now: Timestamp) -> Vec<Effect> {
+        c.step(Event::Acknowledged(checkpoint, (0, 0)), now);
+        c.step(Event::Acknowledged(checkpoint, (1, 0)), now);
+        c.step(Event::Written(checkpoint), now)
+    }
+
+    #[test]
+    fn a_change_causes_a_checkpoint_and_those_that_follow_soon_share_the_next() {
+        let mut c = coordinator(0);
+        c.config.interval_ms = None;
+        c.next_trigger = None;
+        let first = configured(1, BarrierKind::Reconfigure, 1);
+        assert_eq!(c.step(Event::Reconfigured(snapshot(1)), 10), [Effect::Trigger(first.clone())]);
+        assert_eq!(c.step(Event::Reconfigured(snapshot(2)), 20), []);
+        assert_eq!(complete(&mut c, 1, 30), [Effect::Completed(first)]);
+        assert_eq!(c.step(Event::Reconfigured(snapshot(3)), 40), []);
+        assert_eq!(c.next_tick(), Some(260));
+        let second = configured(2, BarrierKind::Reconfigure, 3);
+        assert_eq!(c.step(Event::Tick, 260), [Effect::Trigger(second)]);
+        complete(&mut c, 2, 270);
+        assert_eq!(c.step(Event::Reconfigured(snapshot(2)), 600), [], "an older one changes nothing");
+        assert_eq!(c.next_tick(), None);
+    }
+
+    #[test]
+    fn a_change_whose_checkpoint_failed_is_taken_up_again() {
+        let mut c = coordinator(9);
+        c.config.interval_ms = None;
+        c.next_trigger = None;
+        c.step(Event::Reconfigured(snapshot(1)), 10);
+        assert!(matches!(c.step(Event::Tick, 60)[..], [Effect::Aborted(1, _)]));
+        assert_eq!(c.next_tick(), Some(60 + CHANGE_RETRY_MS));
+        let again = configured(2, BarrierKind::Reconfigure, 1);
+        assert_eq!(c.step(Event::Tick, 60 + CHANGE_RETRY_MS), [Effect::Trigger(again)]);
+        assert!(matches!(c.step(Event::Suspended, 1070)[..], [Effect::Aborted(2, _)]));
+        let third = configured(3, BarrierKind::Reconfigure, 1);
+        let mut effects = c.step(Event::Resumed, 2000);
+        assert_eq!(effects.pop(), Some(Effect::Trigger(third)));
+    }
+
+    #[test]
+    fn a_periodic_checkpoint_takes_a_change_along() {
+        let mut c = coordinator(0);
+        c.step(Event::Tick, 100);
+        c.step(Event::Reconfigured(snapshot(1)), 101);
+        complete(&mut c, 1, 140);
+        let periodic = configured(2, BarrierKind::Checkpoint, 1);
+        assert_eq!(c.step(Event::Tick, 200), [Effect::Trigger(periodic)]);
+        complete(&mut c, 2, 206);
+        assert_eq!(c.next_tick(), Some(300), "the change is done with");
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::element::{BarrierKind, CheckpointId};
+use crate::live_config::ConfigSnapshot;
 use crate::state::{StateKind, StateSegment};
 use crate::time::Timestamp;
 
@@ -29,6 +30,9 @@ pub struct Manifest {
     pub timestamp_ms: Timestamp,
     /// Number of key groups.
     pub max_parallelism: u16,
+    /// The configuration that its barrier brought: what a restore begins with.
+    #[serde(default, skip_serializing_if = "ConfigSnapshot::is_empty")]
+    pub config: ConfigSnapshot,
     /// Uids of all operators of the job.
     pub operators: Vec<String>,
     /// Uids of vertices all of whose subtasks had finished.
@@ -143,6 +147,7 @@ mod tests {
             kind: BarrierKind::Checkpoint,
             timestamp_ms: 5,
             max_parallelism: 128,
+            config: ConfigSnapshot::default(),
             operators: vec!["a".into()],
             finished: vec![],
             states: vec![],

@@ -79,7 +79,27 @@ const KEYS: &[Key] = &[
     ("restart-strategy.exponential-delay.reset-backoff-threshold", Kind::Duration, "1 h"),
     ("restart-strategy.exponential-delay.jitter-factor", Kind::Ignored, ""),
     ("restart-strategy.exponential-delay.attempts-before-reset-backoff", Kind::Integer(0, 1 << 31), ""),
+    (ZOOKEEPER_QUORUM, Kind::Text, ""),
+    (ZOOKEEPER_ROOT, Kind::Text, "/streamkeeper"),
+    (CLUSTER_ID, Kind::Text, "/default"),
+    (ZOOKEEPER_SESSION_TIMEOUT, Kind::Duration, "60 s"),
+    (ZOOKEEPER_CONNECTION_TIMEOUT, Kind::Duration, "15 s"),
 ];
+
+/// Where ZooKeeper is, as `host:port,host:port/chroot`.
+pub const ZOOKEEPER_QUORUM: &str = "high-availability.zookeeper.quorum";
+
+/// Below which znode all of Streamkeeper's are.
+pub const ZOOKEEPER_ROOT: &str = "high-availability.zookeeper.path.root";
+
+/// Below which znode of the root those of one cluster are.
+pub const CLUSTER_ID: &str = "high-availability.cluster-id";
+
+/// How long ZooKeeper keeps a session that is silent.
+pub const ZOOKEEPER_SESSION_TIMEOUT: &str = "high-availability.zookeeper.client.session-timeout";
+
+/// How long to wait for a connection to ZooKeeper.
+pub const ZOOKEEPER_CONNECTION_TIMEOUT: &str = "high-availability.zookeeper.client.connection-timeout";
 
 /// The configuration of a session.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,7 @@
 //! From a graph and a configuration to a running job: where its checkpoints are, and which one it goes on from.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{JobConfig, JobHandle, new_lineage, start};
@@ -9,12 +10,14 @@ use crate::checkpoint::storage::{CheckpointStorage, locate};
 use crate::config::JobSettings;
 use crate::error::Error;
 use crate::graph::JobGraph;
+use crate::live_config::ConfigSnapshot;
 
 /// Bytes that wait between two subtasks.
 const CHANNEL_CAPACITY_BYTES: usize = 1 << 20;
 
 /// Starts a job: from the checkpoint that `from` names (see [`locate`]), under that one's lineage, or afresh. Checkpoints are
-/// kept in `settings.checkpoint_directory`, or in memory.
+/// kept in `settings.checkpoint_directory`, or in memory. `config` is what its rows are computed under, [`JobHandle::reconfigure`]
+/// changes it.
 ///
 /// # Errors
 /// When the graph is invalid, or there is no such checkpoint, or it does not fit; nothing was started then.
@@ -23,6 +26,7 @@ pub fn launch(
     name: &str,
     settings: &JobSettings,
     from: Option<&Path>,
+    config: Arc<ConfigSnapshot>,
 ) -> Result<JobHandle, Error> {
     let (storage, lineage, restore) = match from {
         Some(path) => {
@@ -45,10 +49,10 @@ pub fn launch(
             (storage, lineage, None)
         }
     };
-    start(graph, job_config(name, lineage, settings), storage, restore)
+    start(graph, job_config(name, lineage, settings, config), storage, restore)
 }
 
-fn job_config(name: &str, lineage: String, settings: &JobSettings) -> JobConfig {
+fn job_config(name: &str, lineage: String, settings: &JobSettings, config: Arc<ConfigSnapshot>) -> JobConfig {
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     JobConfig {
         name: name.to_owned(),
@@ -63,5 +67,6 @@ fn job_config(name: &str, lineage: String, settings: &JobSettings) -> JobConfig 
         restart: settings.restart.clone(),
         channel_capacity_bytes: CHANNEL_CAPACITY_BYTES,
         buffer_timeout: settings.buffer_timeout,
+        config,
     }
 }

@@ -3,6 +3,7 @@
 //! One thread, the job's [`master`], does all the rest. Invariant: nothing of a job starts when its graph is invalid or the
 //! checkpoint it is to go on from does not fit it.
 
+mod alignment;
 mod launch;
 mod master;
 
@@ -19,6 +20,7 @@ use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::storage::{CheckpointStorage, Restored};
 use crate::error::Error;
 use crate::graph::JobGraph;
+use crate::live_config::ConfigSnapshot;
 use crate::metrics::{JobMetrics, TaskMetrics};
 use crate::restart::RestartStrategy;
 use crate::task::JobEvent;
@@ -41,6 +43,8 @@ pub struct JobConfig {
     pub channel_capacity_bytes: usize,
     /// How long a small batch may wait for others before it is sent.
     pub buffer_timeout: Duration,
+    /// The configuration to begin with; after a restore a change of what the checkpoint holds.
+    pub config: Arc<ConfigSnapshot>,
 }
 
 /// Where a job stands. Names are Flink's job states.
@@ -115,6 +119,20 @@ impl JobHandle {
         let _ = self.events.send(JobEvent::Cancel);
     }
 
+    /// Puts a newer configuration into force at the next barrier, for which a checkpoint is taken soon. Documents whose
+    /// revision is not higher than that in force are left as they are.
+    ///
+    /// # Errors
+    /// When it is too large for a checkpoint; it is ignored then.
+    pub fn reconfigure(&self, config: Arc<ConfigSnapshot>) -> Result<(), Error> {
+        self.reconfigurer().reconfigure(config)
+    }
+
+    /// What changes the job's configuration from another thread.
+    pub fn reconfigurer(&self) -> Reconfigurer {
+        Reconfigurer(self.events.clone())
+    }
+
     /// Waits for the end of the job: `Finished` or `Canceled`.
     ///
     /// # Errors
@@ -122,6 +140,23 @@ impl JobHandle {
     pub fn wait(mut self) -> Result<JobStatus, Error> {
         let Some(master) = self.master.take() else { return Ok(JobStatus::Finished) };
         master.join().unwrap_or_else(|_| Err(Error::InvalidJob("the job's master thread panicked".into())))
+    }
+}
+
+/// Changes the configuration of a job: see [`JobHandle::reconfigure`].
+#[derive(Clone)]
+pub struct Reconfigurer(mpsc::Sender<JobEvent>);
+
+impl Reconfigurer {
+    /// As [`JobHandle::reconfigure`].
+    ///
+    /// # Errors
+    /// As [`JobHandle::reconfigure`].
+    pub fn reconfigure(&self, config: Arc<ConfigSnapshot>) -> Result<(), Error> {
+        config.check_size().map_err(Error::InvalidJob)?;
+        // A job that has ended needs no configuration.
+        let _ = self.0.send(JobEvent::Reconfigure(config));
+        Ok(())
     }
 }
 
@@ -148,6 +183,7 @@ pub fn start(
     restore: Option<Restored>,
 ) -> Result<JobHandle, Error> {
     graph.validate()?;
+    config.config.check_size().map_err(Error::InvalidJob)?;
     if let Some(restored) = &restore {
         check_restorable(&graph, &restored.manifest, &config)?;
     }

@@ -3,6 +3,7 @@
 //!
 //! Invariant: there is one place to wait (`Shared::wait`), and a step is taken only when every output has room.
 
+mod aligned;
 mod operator;
 mod shared;
 mod source;
@@ -18,12 +19,13 @@ use crate::element::CheckpointId;
 use crate::error::{Error, OperatorError, OperatorResult};
 use crate::graph::{MakeSidePort, VertexId};
 use crate::key_group::range_of;
+use crate::live_config::ConfigSnapshot;
 use crate::mailbox::Mailbox;
 use crate::metrics::TaskMetrics;
 use crate::operator::OperatorContext;
 use crate::side_output::SideOutputs;
 use crate::state::{RestoredState, SnapshotFn, StateSegment};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// Name and fingerprint of the list state that holds a source's splits.
 pub(crate) const SPLITS: (&str, &str) = ("$splits", "split v1");
@@ -45,12 +47,16 @@ pub(crate) enum JobEvent {
     RequestSplit(TaskId),
     /// The barrier has passed; here is what to write.
     Snapshot { task: TaskId, checkpoint: CheckpointId, state: Vec<(String, SnapshotFn)> },
+    /// How far a source that keeps pace with others is; `None`: it is idle.
+    Progress { task: TaskId, watermark: Option<Timestamp> },
     /// Input has ended and all results are emitted.
     Finished(TaskId),
     /// The thread has ended.
     Exited { task: TaskId, failure: Option<OperatorError> },
     /// The writer's thread is done: size in bytes and retained checkpoints, or why not.
     CheckpointWritten { checkpoint: CheckpointId, result: Result<(u64, Vec<CheckpointId>), Error> },
+    /// The configuration has changed.
+    Reconfigure(Arc<ConfigSnapshot>),
     /// The user wants the job to stop.
     Cancel,
 }
@@ -70,6 +76,8 @@ pub(crate) struct TaskSetup {
     /// Makes the side output of each port; `None` for the main one.
     pub(crate) ports: Vec<Option<MakeSidePort>>,
     pub(crate) inputs: Vec<Box<dyn Any + Send>>,
+    /// The configuration in force.
+    pub(crate) config: Arc<ConfigSnapshot>,
     /// State of the restored checkpoint; empty on a fresh start.
     pub(crate) restored: Arc<Vec<StateSegment>>,
     /// The restored checkpoint was taken after this task had finished.
@@ -88,6 +96,7 @@ impl TaskSetup {
             key_groups: range_of(self.id.subtask, self.parallelism, self.max_parallelism),
             attempt: self.id.attempt,
             lineage: self.lineage.clone(),
+            config: self.config.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             waker: self.mailbox.signal().clone(),

@@ -9,6 +9,7 @@ use crate::chain::{Chain, Link};
 use crate::element::{Barrier, Control};
 use crate::error::OperatorResult;
 use crate::graph::OperatorNode;
+use crate::live_config::ConfigSnapshot;
 use crate::mailbox::Mailbox;
 use crate::metrics::TaskMetrics;
 use crate::output::TaskOutput;
@@ -37,6 +38,8 @@ pub(super) struct Shared<I, O> {
     /// The restored checkpoint was taken after this task had finished.
     restored_finished: bool,
     busy_since: Instant,
+    /// The configuration in force.
+    config: Arc<ConfigSnapshot>,
 }
 
 impl<I: Rows, O: Batch> Shared<I, O> {
@@ -70,6 +73,7 @@ impl<I: Rows, O: Batch> Shared<I, O> {
             out_watermark: MIN_WATERMARK,
             restored_finished: setup.restored_finished,
             busy_since: Instant::now(),
+            config: setup.config.clone(),
         })
     }
 
@@ -194,8 +198,8 @@ impl<I: Rows, O: Batch> Shared<I, O> {
         self.out.broadcast(if idle { &Control::Idle } else { &Control::Active })
     }
 
-    /// Snapshots the operators, after what they buffer has left, and passes the barrier on. `state` is what the task itself
-    /// has to keep.
+    /// Snapshots the operators, after what they buffer has left, and passes the barrier on; then the configuration that it
+    /// brings is in force. `state` is what the task itself has to keep.
     pub(super) fn on_barrier(
         &mut self,
         barrier: Barrier,
@@ -205,8 +209,14 @@ impl<I: Rows, O: Batch> Shared<I, O> {
         self.chain.flush(&mut self.out)?;
         self.head.operator.snapshot_parts(&self.head.uid, barrier.checkpoint, &mut state)?;
         self.chain.snapshot(barrier.checkpoint, &mut state)?;
+        let (checkpoint, config) = (barrier.checkpoint, barrier.config.clone());
         self.out.broadcast(&Control::Barrier(barrier))?;
-        self.tell(JobEvent::Snapshot { task: self.id, checkpoint: barrier.checkpoint, state });
+        self.tell(JobEvent::Snapshot { task: self.id, checkpoint, state });
+        if !Arc::ptr_eq(&config, &self.config) && config != self.config {
+            self.head.operator.on_config(&config)?;
+            self.chain.on_config(&config)?;
+            self.config = config;
+        }
         Ok(())
     }
 

@@ -5,11 +5,13 @@
 //! failing seed is printed; `STREAMKEEPER_SEED=… cargo test -p streamkeeper-dataflow --test it coordinator` runs it alone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use streamkeeper_dataflow::checkpoint::coordinator::{
-    CheckpointCoordinator, CoordinatorConfig, Effect, Event, Subtask,
+    CHANGE_PAUSE_MS, CHANGE_RETRY_MS, CheckpointCoordinator, CoordinatorConfig, Effect, Event, Subtask,
 };
 use streamkeeper_dataflow::element::{Barrier, BarrierKind, CheckpointId};
+use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};
 use streamkeeper_dataflow::time::Timestamp;
 
 const SEEDS: u64 = 5_000;
@@ -60,6 +62,11 @@ struct World {
     failures_in_a_row: u32,
     /// Before this time no checkpoint may begin but the final one.
     not_before: Timestamp,
+    /// Before this time no checkpoint may begin because of a change.
+    change_not_before: Timestamp,
+    /// The newest configuration, and the one of the last completed checkpoint.
+    revision: u64,
+    held: u64,
     ended: bool,
     log: Vec<String>,
 }
@@ -74,7 +81,7 @@ impl World {
         };
         let tasks: BTreeSet<Subtask> = (0..=random.below(4) as usize).map(|v| (v, 0)).collect();
         let first = 1 + random.below(5);
-        let coordinator = CheckpointCoordinator::new(config.clone(), tasks.clone(), first, 0);
+        let coordinator = CheckpointCoordinator::new(config.clone(), tasks.clone(), first, 0, Arc::default());
         let not_before = config.interval_ms.unwrap_or(0);
         Self {
             config,
@@ -89,6 +96,9 @@ impl World {
             all_finished: false,
             failures_in_a_row: 0,
             not_before,
+            change_not_before: 0,
+            revision: 0,
+            held: 0,
             ended: false,
             log: Vec::new(),
         }
@@ -96,7 +106,7 @@ impl World {
 
     /// One random event.
     fn shake(&mut self, random: &mut Random) -> Result<(), String> {
-        match random.below(20) {
+        match random.below(21) {
             0..=3 => {
                 self.now += random.below(30) as i64;
                 self.step(Event::Tick)
@@ -115,6 +125,12 @@ impl World {
             16 if random.chance(30) => self.step(Event::Suspended),
             // A region restarts only when nothing is being written.
             17..=18 if self.suspended && !self.is_writing() => self.step(Event::Resumed),
+            20 if random.chance(50) => {
+                // Now and then an older one.
+                let revision = (self.revision + 1).saturating_sub(random.below(3));
+                self.revision = self.revision.max(revision);
+                self.step(Event::Reconfigured(snapshot(revision)))
+            }
             19 if !self.suspended && !self.all_finished && random.chance(10) => self.step(Event::AllFinished),
             _ => Ok(()),
         }
@@ -153,7 +169,7 @@ impl World {
                 self.not_before = self.now + self.config.interval_ms.unwrap_or(0);
             }
             Event::AllFinished => self.all_finished = true,
-            Event::Tick | Event::Written(_) | Event::WriteFailed(..) => {}
+            Event::Tick | Event::Reconfigured(_) | Event::Written(_) | Event::WriteFailed(..) => {}
         }
         for effect in self.coordinator.step(event.clone(), self.now) {
             self.log.push(format!("    {effect:?}"));
@@ -183,7 +199,18 @@ impl World {
                     is_final == self.all_finished,
                     "the final checkpoint comes when all tasks have finished",
                 )?;
-                must(is_final || self.now >= self.not_before, "the interval and the pause are kept")?;
+                let revision = barrier.config.revision("rules").unwrap_or(0);
+                must(revision == self.revision, "a barrier brings the newest configuration")?;
+                let changed = revision != self.held && self.now >= self.change_not_before;
+                must(
+                    match barrier.kind {
+                        BarrierKind::Checkpoint => self.now >= self.not_before,
+                        BarrierKind::Reconfigure => changed,
+                        BarrierKind::Final => true,
+                    },
+                    "the interval, the pause and the cause are kept",
+                )?;
+                self.change_not_before = self.now + CHANGE_PAUSE_MS;
                 self.last_id = barrier.checkpoint;
                 let (started, acknowledged) = (self.now, BTreeSet::new());
                 self.open = Some(Open { barrier, started, acknowledged, writing: false });
@@ -202,9 +229,14 @@ impl World {
                 must(self.pointer == Some(barrier.checkpoint), "commits follow the durable pointer")?;
                 let last = self.completed.last().map_or(0, |last| last.checkpoint);
                 must(barrier.checkpoint > last, "completed ids increase")?;
+                let revision = barrier.config.revision("rules").unwrap_or(0);
+                must(revision >= self.held, "revisions never go back")?;
+                self.held = revision;
+                self.change_not_before =
+                    self.change_not_before.max(self.now + self.config.min_pause_ms.min(CHANGE_PAUSE_MS));
+                self.ended = barrier.kind == BarrierKind::Final;
                 self.completed.push(barrier);
                 self.failures_in_a_row = 0;
-                self.ended = barrier.kind == BarrierKind::Final;
                 self.pause(open.started);
                 Ok(())
             }
@@ -219,6 +251,7 @@ impl World {
                 let failed = matches!(cause, Event::WriteFailed(..));
                 must(timed_out || failed, &format!("given up without a cause: {reason}"))?;
                 self.failures_in_a_row += 1;
+                self.change_not_before = self.now + CHANGE_RETRY_MS;
                 self.pause(open.started);
                 Ok(())
             }
@@ -257,10 +290,41 @@ impl World {
     }
 }
 
+fn snapshot(revision: u64) -> Arc<ConfigSnapshot> {
+    let document = ConfigDocument { revision, data: serde_json::Value::Null };
+    Arc::new((revision > 0).then(|| ("rules".to_owned(), document)).into_iter().collect())
+}
+
+/// Without faults a change is in a completed checkpoint within its pause.
+fn settle(world: &mut World) -> Result<(), String> {
+    for _ in 0..12 {
+        if world.held == world.revision || world.ended || world.all_finished {
+            return Ok(());
+        }
+        if world.is_writing() {
+            world.end_write(true)?;
+        } else if world.suspended {
+            world.step(Event::Resumed)?;
+        } else if world.open.is_some() {
+            for task in world.tasks.clone() {
+                world.step(Event::Acknowledged(world.last_id, task))?;
+            }
+        } else {
+            let due = world.coordinator.next_tick().ok_or("a change waits for nothing")?;
+            if due > world.now + CHANGE_RETRY_MS {
+                return Err("a change waits too long".into());
+            }
+            world.wait()?;
+        }
+    }
+    Err("a change does not come into force".into())
+}
+
 fn run(seed: u64) -> World {
     let mut random = Random(seed);
     let mut world = World::new(&mut random);
     let mut outcome = (0..STEPS).try_for_each(|_| world.shake(&mut random));
+    outcome = outcome.and_then(|()| settle(&mut world));
     outcome = outcome.and_then(|()| world.calm_down());
     // What comes late changes nothing.
     outcome = outcome.and_then(|()| (0..20).try_for_each(|_| world.shake(&mut random)));
@@ -280,9 +344,16 @@ fn no_order_of_events_breaks_the_rules_of_checkpoints() {
     let worlds: Vec<World> = (0..SEEDS).map(run).collect();
     // The events must be able to break the rules: both ends and all detours are reached.
     let count = |what: &str| worlds.iter().filter(|w| w.log.iter().any(|line| line.contains(what))).count();
-    for what in
-        ["Completed", "kind: Final", "WriteFailed", "Suspended", "it took longer", "FailJob", "a task failed"]
-    {
+    for what in [
+        "Completed",
+        "kind: Final",
+        "WriteFailed",
+        "Suspended",
+        "it took longer",
+        "FailJob",
+        "a task failed",
+        "kind: Reconfigure",
+    ] {
         assert!(count(what) > SEEDS as usize / 50, "{what}: {}", count(what));
     }
 }

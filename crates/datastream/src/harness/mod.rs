@@ -29,7 +29,7 @@ use crate::{Data, chain::Feed};
 /// `KeyedOneInputStreamOperatorTestHarness` and `TwoInputStreamOperatorTestHarness` in one.
 ///
 /// ```
-/// use streamkeeper_datastream::{Collector, KeyedContext, KeyedProcessFunction, OpenContext, OperatorHarness, Result, TimeDomain};
+/// use streamkeeper_datastream::{Collector, DataStream, KeyedContext, KeyedProcessFunction, OpenContext, OperatorHarness, Result, TimeDomain};
 /// use streamkeeper_datastream::state::ValueState;
 ///
 /// /// Emits a word's count when event time has passed 10 ms.
@@ -58,7 +58,7 @@ use crate::{Data, chain::Feed};
 ///     }
 /// }
 ///
-/// let mut harness = OperatorHarness::new(|words| words.key_by(String::clone).process(Count))?;
+/// let mut harness = OperatorHarness::new(|words: DataStream<String>| words.key_by(String::clone).process(Count))?;
 /// harness.push("to".to_owned(), 1)?;
 /// harness.push("to".to_owned(), 2)?;
 /// harness.watermark(9)?;
@@ -66,11 +66,11 @@ use crate::{Data, chain::Feed};
 ///
 /// // What it keeps goes on in another subtask, at any parallelism.
 /// let snapshot = harness.snapshot()?;
-/// let mut restored: Vec<_> = (0..2).map(|subtask| harness.restore(&snapshot, subtask, 2)).collect::<Result<_, _>>()?;
 /// let mut counts = Vec::new();
-/// for harness in &mut restored {
-///     harness.watermark(10)?;
-///     counts.extend(harness.take_records());
+/// for subtask in 0..2 {
+///     let mut restored = harness.restore(&snapshot, subtask, 2)?;
+///     restored.watermark(10)?;
+///     counts.extend(restored.take_records());
 /// }
 /// assert_eq!(counts, [(("to".to_owned(), 2), 10)]);
 /// # Ok::<(), streamkeeper_datastream::Error>(())
@@ -237,11 +237,16 @@ impl<B: Feed, O: Data> OperatorHarness<B, O> {
 
     fn run_due(&mut self) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
-        if self.operator.next_processing_time().is_some_and(|due| due <= now_ms) {
+        while self.operator.next_processing_time().is_some_and(|due| due <= now_ms) {
             self.operator.on_processing_time(now_ms, &mut self.recorder)?;
             self.take_watermark()?;
         }
         Ok(())
+    }
+
+    /// The earliest processing time at which something is due.
+    pub fn next_processing_time(&self) -> Option<Timestamp> {
+        self.operator.next_processing_time()
     }
 
     /// The clock's time.

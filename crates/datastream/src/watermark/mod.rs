@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::Records;
-use streamkeeper_dataflow::source;
+use streamkeeper_dataflow::source::{self, WatermarkAlignment};
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
 
 pub use generator::{BoundedOutOfOrderness, NoWatermarks, WatermarkGenerator, WatermarkOutput};
@@ -66,6 +66,7 @@ pub struct WatermarkStrategy<T, G = NoWatermarks, A = RecordTimestamps> {
     generator: G,
     assigner: A,
     idleness: Option<Duration>,
+    alignment: Option<WatermarkAlignment>,
     records: PhantomData<fn(T)>,
 }
 
@@ -75,6 +76,7 @@ impl<T, G: Clone, A: Clone> Clone for WatermarkStrategy<T, G, A> {
             generator: self.generator.clone(),
             assigner: self.assigner.clone(),
             idleness: self.idleness,
+            alignment: self.alignment.clone(),
             records: PhantomData,
         }
     }
@@ -122,7 +124,13 @@ impl<T> WatermarkStrategy<T> {
     }
 
     fn of<G>(generator: G) -> WatermarkStrategy<T, G> {
-        WatermarkStrategy { generator, assigner: RecordTimestamps, idleness: None, records: PhantomData }
+        WatermarkStrategy {
+            generator,
+            assigner: RecordTimestamps,
+            idleness: None,
+            alignment: None,
+            records: PhantomData,
+        }
     }
 }
 
@@ -137,6 +145,7 @@ impl<T, G, A> WatermarkStrategy<T, G, A> {
             generator: self.generator,
             assigner,
             idleness: self.idleness,
+            alignment: self.alignment.clone(),
             records: PhantomData,
         }
     }
@@ -148,10 +157,29 @@ impl<T, G, A> WatermarkStrategy<T, G, A> {
         self
     }
 
-    /// What is wrong with it.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// The source keeps pace with the others of `group`: a reader whose watermark is ahead of the smallest in the group by more
+    /// than `max_drift` waits until they have come closer. `update_interval` is how often a reader tells its watermark at
+    /// most. All readers of a group count from the start; those that have nothing to read hold the others back unless
+    /// they are idle ([`WatermarkStrategy::with_idleness`]) or at their end.
+    pub fn with_watermark_alignment(
+        mut self,
+        group: &str,
+        max_drift: Duration,
+        update_interval: Duration,
+    ) -> Self {
+        self.alignment = Some(WatermarkAlignment { group: group.to_owned(), max_drift, update_interval });
+        self
+    }
+
+    /// What is wrong with it; `at_source`: it is for a source.
+    pub(crate) fn check(&self, at_source: bool) -> Result<(), String> {
         if self.idleness == Some(Duration::ZERO) {
             return Err("with_idleness: the timeout must be greater than zero".into());
+        }
+        if self.alignment.is_some() && !at_source {
+            return Err("with_watermark_alignment: only sources can wait for others; assign the strategy directly behind \
+                        the source"
+                .into());
         }
         Ok(())
     }
@@ -171,6 +199,10 @@ impl<T: Data, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> source::Waterma
 
     fn idle_timeout(&self) -> Option<Duration> {
         self.idleness
+    }
+
+    fn alignment(&self) -> Option<WatermarkAlignment> {
+        self.alignment.clone()
     }
 }
 

@@ -27,7 +27,7 @@ impl KeyedProcessFunction<u64, u64> for Sum {
     ) -> Result {
         *sum.get_or_insert_with(|| 0) += value;
         context.register_processing_time_timer(context.current_processing_time() + 100);
-        if value % 10 == 0 {
+        if value.is_multiple_of(10) {
             context.output(&self.0, value);
         }
         if value == 13 {

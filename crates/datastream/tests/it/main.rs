@@ -1,7 +1,14 @@
 //! The typed API, end to end.
 
+mod async_io;
 mod basics;
+mod broadcast;
+mod connect;
 mod harness;
+mod interval_join;
+mod recovery;
+mod ttl;
+mod ui;
 mod watermarks;
 mod windows;
 mod windows_jobs;

@@ -152,4 +152,10 @@ fn what_cannot_be_is_refused() {
     env.from_collection([1i64]).assign_timestamps_and_watermarks(strategy).discard();
     let error = env.execute("idle").expect_err("refused").to_string();
     assert_eq!(error, "with_idleness: the timeout must be greater than zero");
+    let env = StreamExecutionEnvironment::new();
+    let second = Duration::from_secs(1);
+    let strategy = WatermarkStrategy::<i64>::no_watermarks().with_watermark_alignment("g", second, second);
+    env.from_collection([1i64]).map(|n| n).assign_timestamps_and_watermarks(strategy).discard();
+    let error = env.execute("aligned").expect_err("refused").to_string();
+    assert!(error.starts_with("with_watermark_alignment: only sources can wait"), "{error}");
 }

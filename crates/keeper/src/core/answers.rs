@@ -69,6 +69,23 @@ impl Core {
         self.mark_dirty(id);
     }
 
+    /// Answers who the client is. It may say so along with its first packet, and that one is answered first.
+    pub(super) fn reply_behind_connect(&mut self, id: ConnectionId, xid: i32, err: i32, body: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let connecting =
+            matches!(connection.queue.front(), Some(Queued::Write { op: op::CREATE_SESSION, .. }));
+        if !connecting {
+            return self.reply(id, xid, 0, err, body);
+        }
+        let out = std::mem::take(&mut connection.out);
+        self.reply(id, xid, 0, err, body);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let frames = std::mem::replace(&mut connection.out, out).into_boxed_slice();
+            connection.queued_bytes += frames.len();
+            connection.queue.push_back(Queued::Answer { frames });
+        }
+    }
+
     pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id)
             && !std::mem::replace(&mut connection.dirty, true)

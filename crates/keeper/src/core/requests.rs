@@ -226,7 +226,7 @@ impl Core {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     proved.into_iter().for_each(|identity| connection.add_id(identity));
                 }
-                self.reply(id, header.xid, 0, 0, &[]);
+                self.reply_behind_connect(id, header.xid, 0, &[]);
             }
             Err(code) => {
                 self.counters.auth_failed += 1;

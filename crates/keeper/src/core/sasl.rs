@@ -49,7 +49,7 @@ impl Core {
     fn answer_sasl(&mut self, id: ConnectionId, header: RequestHeader, err: i32, token: Option<&[u8]>) {
         let mut body = Vec::new();
         body.buffer(token);
-        self.reply(id, header.xid, 0, err, &body);
+        self.reply_behind_connect(id, header.xid, err, &body);
     }
 }
 

@@ -164,6 +164,31 @@ fn a_client_is_answered_in_its_order_but_for_pings() {
 }
 
 #[test]
+fn who_says_who_he_is_along_with_the_first_packet_is_answered_behind_it() {
+    let mut bench = Bench::new();
+    let id = bench.core.open(IpAddr::from([127, 0, 0, 1]), 1, false, &[]);
+    let mut frame = Vec::new();
+    let (timeout_ms, passwd) = (4000, &[][..]);
+    ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms,
+        session_id: 0,
+        passwd,
+        read_only: None,
+    }
+    .write(&mut frame);
+    bench.core.packet(id, &frame);
+    bench.send(id, -4, &Request::Auth { scheme: "digest".into(), auth: b"ann:secret" });
+    assert_eq!(bench.frames(id).len(), 0, "the session is not there yet");
+    bench.commit();
+    let frames = bench.frames(id);
+    let response = ConnectResponse::read(&mut Reader::new(&frames[0])).unwrap();
+    assert_ne!(response.session_id, 0);
+    assert_eq!(ReplyHeader::read(&mut Reader::new(&frames[1])).unwrap().xid, -4);
+}
+
+#[test]
 fn a_read_behind_a_write_sees_that_write_and_no_later_one() {
     let mut bench = Bench::new();
     let a = bench.client();

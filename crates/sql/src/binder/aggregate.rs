@@ -80,8 +80,13 @@ pub(crate) fn is_aggregate(function: &ast::Function) -> bool {
 }
 
 impl Binder<'_> {
-    /// Binds a call for which [`is_aggregate`] is true.
-    pub(crate) fn aggregate(&self, call: &ast::Function, scope: &Scope) -> Result<BoundAggregate, SqlError> {
+    /// Binds a call for which [`is_aggregate`] is true; `grouped`: there are keys, so that no group is empty.
+    pub(crate) fn aggregate(
+        &self,
+        call: &ast::Function,
+        scope: &Scope,
+        grouped: bool,
+    ) -> Result<BoundAggregate, SqlError> {
         let span = call.name.span();
         let name = call.name.to_string().to_ascii_uppercase();
         let Some(Known::Supported(function)) = known(&name) else {
@@ -138,7 +143,7 @@ impl Binder<'_> {
                 *arg = implicit_cast(arg.clone(), &DataType::string(), span)?;
             }
         }
-        let nullable = function != F::Count;
+        let nullable = function != F::Count && (!grouped || filter.is_some());
         let data_type = if nullable { data_type.with_nullable(true) } else { data_type };
         Ok(BoundAggregate { function, args, distinct, filter, data_type })
     }

@@ -267,8 +267,7 @@ impl Binder<'_> {
 
 /// All columns of a table, with its event-time attribute.
 pub(crate) fn scan(table: &Arc<Table>) -> Plan {
-    let schema: Schema =
-        table.physical.iter().map(|f| Column::new(f.name.clone(), f.data_type.clone())).collect();
+    let schema: Schema = table.scanned().map(|f| Column::new(f.name.clone(), f.data_type.clone())).collect();
     let columns: Vec<usize> = (0..schema.len()).collect();
     let plan = Plan { node: Node::Scan { table: table.clone(), columns }, schema };
     let values = table.columns.iter().map(|c| c.value.clone()).collect();

@@ -37,6 +37,17 @@ impl Binder<'_> {
                 ));
             }
         };
+        if let Some(written) = table.metadata.iter().find(|metadata| !metadata.is_virtual) {
+            let name = &written.field.name;
+            let what = format!("Writing the METADATA column '{name}' (declare it METADATA VIRTUAL)");
+            return Err(SqlError::unsupported(what, span));
+        }
+        if table.stream.is_some() {
+            return Err(SqlError::validation(
+                format!("'{}' is a registered stream; INSERT needs a table with a connector", table.name()),
+                span,
+            ));
+        }
         let plan = self.query(&insert.source)?;
         let targets = targets(&table, &insert.columns)?;
         let not_null = targets
@@ -122,12 +133,12 @@ fn to_sink(plan: Plan, table: &Table, targets: &[usize], span: Span) -> Result<P
     Ok(plan)
 }
 
-fn show<'a>(columns: impl Iterator<Item = (&'a str, &'a DataType)>) -> String {
+pub(super) fn show<'a>(columns: impl Iterator<Item = (&'a str, &'a DataType)>) -> String {
     columns.map(|(name, data_type)| format!("{name}: {data_type}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether Flink casts a column of a query to that of a sink without being told to.
-fn is_implicit(from: &TypeKind, to: &TypeKind) -> bool {
+pub(super) fn is_implicit(from: &TypeKind, to: &TypeKind) -> bool {
     use TypeKind as T;
     let rank = |kind: &TypeKind| match kind {
         T::TinyInt => Some(1),

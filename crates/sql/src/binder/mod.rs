@@ -4,11 +4,12 @@
 //! what Flink would mean by it.
 //!
 //! - [`scope`]: names; `from`: tables, joins and window table functions; `select`: one SELECT; `aggregate`: its
-//!   aggregates; `insert`: the schema check of a sink
+//!   aggregates; `insert`: the schema check of a sink; `record`: that of a record
 
 mod aggregate;
 mod from;
 pub(crate) mod insert;
+pub(crate) mod record;
 pub(crate) mod scope;
 mod select;
 mod window;

@@ -262,7 +262,7 @@ impl ast::VisitorMut for Substitution<'_, '_> {
         let span = node.span();
         let name = match node {
             Expr::Function(function) if is_aggregate(function) => {
-                let bound = match self.binder.aggregate(function, self.scope) {
+                let bound = match self.binder.aggregate(function, self.scope, !self.keys.is_empty()) {
                     Ok(bound) => bound,
                     Err(error) => return ControlFlow::Break(error),
                 };

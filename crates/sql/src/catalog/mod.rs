@@ -4,7 +4,8 @@
 //! - `table`: a table and what makes it valid;
 //! - `like`: `CREATE TABLE … LIKE`;
 //! - `alter`: `ALTER TABLE` and `ALTER VIEW`;
-//! - `show`: `SHOW CREATE …` and `DESCRIBE`, as Flink prints them.
+//! - `show`: `SHOW CREATE …` and `DESCRIBE`, as Flink prints them;
+//! - `temporary`: what programs register, not statements.
 //!
 //! Invariant: every table in the catalog is valid as far as its declared types tell. The types of computed columns come
 //! from the binder: it takes [`Catalog::resolve_table`], sets them ([`CatalogTable::set_type`]), asks
@@ -13,6 +14,7 @@ mod alter;
 mod like;
 mod show;
 mod table;
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -67,6 +67,8 @@ pub struct CatalogTable {
     pub options: Vec<(String, String)>,
     /// `COMMENT`.
     pub comment: Option<String>,
+    /// The number of the session's stream that it is, instead of a connector's table.
+    pub stream: Option<usize>,
 }
 
 impl Column {

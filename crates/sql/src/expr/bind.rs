@@ -366,6 +366,17 @@ impl Binder<'_> {
                 arg => self.bind(arg)?,
             });
         }
+        if super::live::reads_config(&name)
+            && let Some(i) = args.iter().position(|arg| super::live::text(arg).is_none())
+        {
+            let what = if i == 0 { "document" } else { "key" };
+            return Err(SqlError::validation(
+                format!(
+                    "{name} takes the name of a {what} as a literal, not an expression: which documents a job reads is known before it starts"
+                ),
+                span,
+            ));
+        }
         build(&name, args, span)
     }
 }

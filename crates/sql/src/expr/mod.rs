@@ -9,6 +9,7 @@ mod eval;
 pub mod functions;
 mod infer;
 mod literal;
+pub(crate) mod live;
 mod operators;
 mod temporal;
 mod tree;

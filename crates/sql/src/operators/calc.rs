@@ -1,7 +1,7 @@
 //! Calc: projection and filter in one, on whole batches.
 //!
 //! Invariant: a row that passes keeps its row kind and its place among the others; what need not be copied is shared
-//! with the input.
+//! with the input. The configuration is constant from one barrier to the next.
 
 use std::sync::Arc;
 
@@ -9,12 +9,14 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOption
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef};
 use streamkeeper_connectors::schema::{Field, to_arrow_schema};
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::{Operator, OperatorContext, Output};
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use super::ROW_KIND;
 use super::spec::CalcSpec;
-use crate::expr::{ColumnarValue, EvalError, ExprRef};
+use crate::expr::live::bind_config;
+use crate::expr::{ColumnarValue, EvalError, ExprRef, ScalarExpr, compile, fold};
 
 /// Projects and filters.
 #[derive(Debug)]
@@ -28,6 +30,19 @@ impl Calc {
     pub fn new(spec: CalcSpec) -> Self {
         let schema = changelog_schema(&spec.output, spec.changelog);
         Self { spec, schema }
+    }
+
+    /// Makes filter and projection anew, with what `config` says as constants.
+    fn bind_config(&mut self, config: &ConfigSnapshot) -> OperatorResult<()> {
+        let Some(live) = &self.spec.live else { return Ok(()) };
+        let bind = |expr: &ScalarExpr| {
+            let bound = fold(&bind_config(expr, config), &live.context);
+            compile(&bound, &live.context).map_err(OperatorError::fatal)
+        };
+        self.spec.filter = live.filter.as_ref().map(bind).transpose()?;
+        self.spec.projection =
+            live.projection.as_ref().map(|exprs| exprs.iter().map(bind).collect()).transpose()?;
+        Ok(())
     }
 
     fn project(&self, batch: &RecordBatch) -> OperatorResult<RecordBatch> {
@@ -51,8 +66,12 @@ impl Calc {
 }
 
 impl Operator<RecordBatch, RecordBatch> for Calc {
-    fn open(&mut self, _context: &OperatorContext) -> OperatorResult<()> {
-        Ok(())
+    fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
+        self.bind_config(&context.config)
+    }
+
+    fn on_config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.bind_config(config)
     }
 
     fn on_batch(

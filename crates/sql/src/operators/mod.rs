@@ -15,6 +15,7 @@ pub mod join;
 pub(crate) mod keyed_rows;
 pub mod keys;
 mod open_windows;
+pub(crate) mod project;
 pub mod sink_kinds;
 pub mod spec;
 pub mod unnest;

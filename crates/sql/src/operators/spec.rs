@@ -2,7 +2,9 @@
 
 use streamkeeper_connectors::schema::{DataType, Field};
 
-use crate::expr::ExprRef;
+use std::sync::Arc;
+
+use crate::expr::{EvalContext, ExprRef, ScalarExpr};
 
 /// How a row's windows follow from its event time. All sizes in milliseconds; windows are `[start, end)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,6 +335,8 @@ pub struct UnnestSpec {
 /// Projection and filter in one. Keeps the row-kind column where there is one.
 #[derive(Debug, Clone)]
 pub struct CalcSpec {
+    /// What `filter` and `projection` are made from when a configuration comes into force, if they read it.
+    pub live: Option<Arc<LiveCalc>>,
     /// Rows that are not true are dropped.
     pub filter: Option<ExprRef>,
     /// The output columns; `None`: all input columns as they are.
@@ -341,4 +345,15 @@ pub struct CalcSpec {
     pub output: Vec<Field>,
     /// The input has a row-kind column.
     pub changelog: bool,
+}
+
+/// The expressions of a [`CalcSpec`] that reads the configuration.
+#[derive(Debug, Clone)]
+pub struct LiveCalc {
+    /// As [`CalcSpec::filter`].
+    pub filter: Option<ScalarExpr>,
+    /// As [`CalcSpec::projection`].
+    pub projection: Option<Vec<ScalarExpr>>,
+    /// What they are evaluated with.
+    pub context: EvalContext,
 }

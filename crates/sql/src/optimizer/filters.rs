@@ -95,9 +95,11 @@ fn join(
     schema: Vec<Column>,
 ) -> Plan {
     let width = left.schema.len();
-    // What filters the result may become part of an inner join's condition; then both are treated alike.
+    // What filters the result may become part of an inner join's condition; then both are treated alike. A filter that is not
+    // deterministic is evaluated where it was written.
     let (mut on, stay) = if kind == JoinKind::Inner {
-        (on.into_iter().chain(filter).collect::<Vec<_>>(), Vec::new())
+        let (condition, stay): (Vec<_>, Vec<_>) = filter.into_iter().partition(ScalarExpr::is_deterministic);
+        (on.into_iter().chain(condition).collect::<Vec<_>>(), stay)
     } else {
         (on, filter)
     };

@@ -13,7 +13,7 @@ mod unbounded;
 mod values;
 mod watermark;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +21,23 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::table::{
-    ChangelogSupport, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source, sink_accepts,
+    ChangelogSupport, MetadataColumn, ScanRequest, SinkRequest, TableDescriptor, create_sink, create_source,
+    sink_accepts, sink_keys,
 };
-use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port};
+use streamkeeper_dataflow::graph::{JobGraph, OperatorNode, Port, Vertex};
 use streamkeeper_dataflow::operator::Operator;
 use streamkeeper_dataflow::source::WatermarkStrategy;
 
 use self::digest::{digest, fields_text, table_text};
-use self::stream::{Head, Stream};
+use self::stream::{Hash, Head, Stream};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
+use crate::expr::live::documents;
 use crate::expr::{EvalContext, ExprRef, ScalarExpr, compile};
+use crate::operators::project::Project;
 use crate::operators::sink_kinds::{ConstraintEnforcer, NotNullEnforcer, TypeLengthEnforcer};
-use crate::plan::{Node, Plan, Table, changelog};
+use crate::plan::table::{Metadata, StreamInput};
+use crate::plan::{Plan, Table, changelog};
 
 /// One INSERT: rows of `plan` into `table`. The plan's columns are the table's physical columns.
 #[derive(Debug, Clone)]
@@ -50,7 +54,6 @@ pub(crate) struct SinkPlan {
 #[derive(Debug, Clone)]
 pub(crate) struct PhysicalConfig {
     pub(crate) parallelism: usize,
-    pub(crate) max_parallelism: u16,
     pub(crate) idle_timeout: Option<Duration>,
     /// Drop rows with NULL for a NOT NULL column, instead of failing.
     pub(crate) drop_nulls: bool,
@@ -58,29 +61,68 @@ pub(crate) struct PhysicalConfig {
     pub(crate) base_dir: PathBuf,
 }
 
-/// The graph that runs all of `sinks`.
+/// Adds what runs all of `sinks` to a graph; returns the configuration documents that it reads.
 ///
 /// # Errors
-/// When a plan cannot be executed, or a connector refuses its options.
-pub(crate) fn plan_job(
-    sinks: Vec<SinkPlan>,
+/// When a plan cannot be executed, or a connector refuses its options; the graph is of no use then.
+pub(crate) fn plan_sinks(
+    mut sinks: Vec<SinkPlan>,
+    graph: &mut JobGraph,
     config: &PhysicalConfig,
     ctx: &EvalContext,
-) -> Result<JobGraph, SqlError> {
-    let sinks = share::widen_scans(sinks);
-    let mut builder = Builder {
-        graph: JobGraph::new(config.max_parallelism),
-        config,
-        ctx,
-        uses: share::count_uses(&sinks),
-        shared: HashMap::new(),
-        uids: HashMap::new(),
-    };
+) -> Result<BTreeSet<String>, SqlError> {
+    share::widen_scans(&mut sinks.iter_mut().map(|sink| &mut sink.plan).collect::<Vec<_>>());
+    let uses = share::count_uses(sinks.iter().map(|sink| &sink.plan));
+    let mut builder = Builder::new(graph, config, ctx, uses);
     for sink in &sinks {
         builder.sink(sink)?;
     }
-    builder.graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
-    Ok(builder.graph)
+    let config_documents = builder.config_documents;
+    graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
+    Ok(config_documents)
+}
+
+/// A query in a graph.
+pub(crate) struct PlannedQuery {
+    /// Its rows come out here.
+    pub(crate) port: Port<RecordBatch>,
+    /// Uid of its last operator.
+    pub(crate) uid: String,
+    /// The configuration documents that it reads.
+    pub(crate) config_documents: BTreeSet<String>,
+}
+
+/// Adds what computes `plan` to a graph.
+///
+/// # Errors
+/// As [`plan_sinks`].
+pub(crate) fn plan_query(
+    mut plan: Plan,
+    graph: &mut JobGraph,
+    config: &PhysicalConfig,
+    ctx: &EvalContext,
+) -> Result<PlannedQuery, SqlError> {
+    share::widen_scans(&mut [&mut plan]);
+    let mut builder = Builder::new(graph, config, ctx, share::count_uses([&plan]));
+    let stream = builder.build(&plan, true)?;
+    let uid = stream.uid.clone();
+    let port = builder.close(stream);
+    let config_documents = builder.config_documents;
+    graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
+    Ok(PlannedQuery { port, uid, config_documents })
+}
+
+/// A query that updates its rows, for a sink that does not take that.
+pub(crate) fn refuse_updates(sink: &str, plan: &Plan, span: Span) -> SqlError {
+    let producer = changelog::update_producer(plan);
+    let kinds = changelog::changes_of(producer);
+    SqlError::validation(
+        format!(
+            "{sink} doesn't support consuming {kinds} which is produced by node {}",
+            explain::describe(producer)
+        ),
+        span,
+    )
 }
 
 /// The connector's view of a table.
@@ -92,6 +134,7 @@ pub(crate) fn descriptor(table: &Table, base_dir: &std::path::Path) -> TableDesc
     TableDescriptor {
         name: table.name(),
         columns: table.physical.clone(),
+        metadata_columns: table.metadata.iter().map(metadata_column).collect(),
         options: table.options.clone(),
         primary_key: table.primary_key.iter().filter_map(physical).collect(),
         base_dir: base_dir.to_owned(),
@@ -99,8 +142,13 @@ pub(crate) fn descriptor(table: &Table, base_dir: &std::path::Path) -> TableDesc
     }
 }
 
+fn metadata_column(metadata: &Metadata) -> MetadataColumn {
+    let (name, data_type) = (metadata.field.name.clone(), metadata.field.data_type.clone());
+    MetadataColumn { name, key: metadata.key.clone(), data_type }
+}
+
 pub(crate) struct Builder<'a> {
-    graph: JobGraph,
+    graph: &'a mut JobGraph,
     config: &'a PhysicalConfig,
     ctx: &'a EvalContext,
     /// How often each part is used, by its digest.
@@ -109,6 +157,31 @@ pub(crate) struct Builder<'a> {
     shared: HashMap<String, (Port<RecordBatch>, usize, String)>,
     /// How often each uid was given, to tell identical siblings apart.
     uids: HashMap<String, usize>,
+    /// The documents that CONFIG names.
+    config_documents: BTreeSet<String>,
+    /// The uids that were in the graph before.
+    taken: HashSet<String>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(
+        graph: &'a mut JobGraph,
+        config: &'a PhysicalConfig,
+        ctx: &'a EvalContext,
+        uses: BTreeMap<String, usize>,
+    ) -> Self {
+        let taken = graph.vertices.iter().flat_map(|v| v.operators.iter().cloned()).collect();
+        Self {
+            graph,
+            config,
+            ctx,
+            uses,
+            shared: HashMap::new(),
+            uids: HashMap::new(),
+            config_documents: BTreeSet::new(),
+            taken,
+        }
+    }
 }
 
 impl Builder<'_> {
@@ -119,17 +192,9 @@ impl Builder<'_> {
         let accepts = sink_accepts(&descriptor).map_err(|e| wrong(&e))?;
         let changes = changelog::is_changelog(&sink.plan);
         if changes && accepts == ChangelogSupport::InsertOnly {
-            let producer = changelog::update_producer(&sink.plan);
-            let kinds = match producer.node {
-                Node::Join { .. } => "update and delete changes",
-                _ => "update changes",
-            };
-            return Err(SqlError::validation(
-                format!(
-                    "Table sink '{}' doesn't support consuming {kinds} which is produced by node {}",
-                    sink.table.name(),
-                    explain::describe(producer)
-                ),
+            return Err(refuse_updates(
+                &format!("Table sink '{}'", sink.table.name()),
+                &sink.plan,
                 sink.span,
             ));
         }
@@ -153,7 +218,10 @@ impl Builder<'_> {
         let table = create_sink(&descriptor, &request).map_err(|e| wrong(&e))?;
         let name = format!("{}[{}]", sink.table.path[2], "Sink");
         let node = streamkeeper_dataflow::sink::node(uid, name, table.sink);
-        let stream = self.chain(stream, node);
+        let stream = match sink_keys(&descriptor) {
+            Some(keys) => self.connect(vec![(stream, Hash(keys))], node),
+            None => self.chain(stream, node),
+        };
         self.close(stream);
         Ok(())
     }
@@ -180,6 +248,9 @@ impl Builder<'_> {
     }
 
     fn source(&mut self, plan: &Plan, table: &Table, columns: &[usize]) -> Result<Stream, SqlError> {
+        if let Some(stream) = table.stream {
+            return self.stream(plan, table, columns, stream);
+        }
         let descriptor = descriptor(table, &self.config.base_dir);
         let request = ScanRequest { projection: columns.to_vec(), limit: None };
         let scan = create_source(&descriptor, &request)
@@ -201,7 +272,44 @@ impl Builder<'_> {
         Ok(Stream { head, rest: vec![], parallelism: self.config.parallelism, uid })
     }
 
+    /// The columns of a stream that is in the graph.
+    fn stream(
+        &mut self,
+        plan: &Plan,
+        table: &Table,
+        columns: &[usize],
+        stream: StreamInput,
+    ) -> Result<Stream, SqlError> {
+        let vertex = self.graph.vertices.get(stream.port.vertex());
+        let is_same = |v: &&Vertex| table.options.get("stream").is_some_and(|uid| v.operators.contains(uid));
+        let Some(Vertex { parallelism, .. }) = vertex.filter(is_same) else {
+            return Err(SqlError::catalog(format!(
+                "the stream of table `{}` belongs to another job, which was started already; drop the table and register a \
+                 stream of this job",
+                table.name()
+            )));
+        };
+        let parallelism = *parallelism;
+        let uid = self.uid("Stream", &table_text(table), &[]);
+        let input = Stream { head: Head::Port(stream.port), rest: vec![], parallelism, uid };
+        if columns.iter().copied().eq(0..table.physical.len()) {
+            return Ok(input);
+        }
+        let mut projection = columns.to_vec();
+        projection.extend(stream.changelog.then_some(table.physical.len()));
+        let node = self.node(plan, "Project", move || Box::new(Project { columns: projection.clone() }));
+        Ok(self.chain(input, node))
+    }
+
     fn compile(&self, expr: &ScalarExpr) -> Result<ExprRef, SqlError> {
+        if !documents(expr).is_empty() {
+            return Err(SqlError::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "CONFIG in `{expr}`: it can be used in SELECT lists and WHERE, not in join conditions, VALUES, UNNEST or watermarks"
+                ),
+            ));
+        }
         compile(expr, self.ctx).map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))
     }
 
@@ -210,8 +318,13 @@ impl Builder<'_> {
         let text = format!("{kind}\n{specification}\n{}", inputs.join("\n"));
         let base = fingerprint(&text);
         let count = self.uids.entry(base.clone()).or_default();
-        *count += 1;
-        if *count == 1 { base } else { fingerprint(&format!("{text}\n#{count}")) }
+        loop {
+            *count += 1;
+            let uid = if *count == 1 { base.clone() } else { fingerprint(&format!("{text}\n#{count}")) };
+            if !self.taken.contains(&uid) {
+                return uid;
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Each node of a plan as an operator.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -16,12 +17,13 @@ use super::stream::{BatchNode, Hash, Head, Stream};
 use super::values::ValuesSource;
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
+use crate::expr::live::documents;
 use crate::expr::{ColumnarValue, ScalarExpr, and_all};
 use crate::operators::calc::Calc;
 use crate::operators::join::{IntervalJoin, RegularJoin, WindowJoin};
 use crate::operators::spec::{
-    CalcSpec, IntervalJoinSpec, JoinKind, JoinSpec, RegularJoinSpec, WindowAggregateSpec, WindowInput,
-    WindowJoinSpec, WindowKind, WindowRankSpec, WindowTableFunctionSpec,
+    CalcSpec, IntervalJoinSpec, JoinKind, JoinSpec, LiveCalc, RegularJoinSpec, WindowAggregateSpec,
+    WindowInput, WindowJoinSpec, WindowKind, WindowRankSpec, WindowTableFunctionSpec,
 };
 use crate::operators::window::{
     GlobalWindowAggregate, LocalWindowAggregate, WindowAggregate, WindowTableFunction,
@@ -42,16 +44,38 @@ impl Builder<'_> {
                 let need_before = need_before || (filter.is_some() && changes);
                 let stream = self.build(input, need_before)?;
                 let as_is = *projection == all_columns(&input.schema);
-                let spec = CalcSpec {
-                    filter: filter.as_ref().map(|f| self.compile(f)).transpose()?,
-                    projection: if as_is {
-                        None
-                    } else {
-                        Some(projection.iter().map(|p| self.compile(p)).collect::<Result<_, _>>()?)
-                    },
+                let projection = (!as_is).then_some(projection);
+                let mut spec = CalcSpec {
+                    live: None,
+                    filter: None,
+                    projection: None,
                     output: fields(&plan.schema),
                     changelog: changes,
                 };
+                let reads: BTreeSet<String> =
+                    projection.into_iter().flatten().chain(filter).flat_map(documents).collect();
+                if reads.is_empty() {
+                    spec.filter = filter.as_ref().map(|f| self.compile(f)).transpose()?;
+                    let compiled = projection.map(|p| p.iter().map(|p| self.compile(p)).collect());
+                    spec.projection = compiled.transpose()?;
+                } else {
+                    if changes {
+                        return Err(SqlError::new(
+                            ErrorKind::Validation,
+                            format!(
+                                "CONFIG of rows that are updated, in {}: the old and the new row of an update could see \
+                                 different revisions; use it before the aggregation or join",
+                                explain::describe(plan)
+                            ),
+                        ));
+                    }
+                    self.config_documents.extend(reads);
+                    spec.live = Some(Arc::new(LiveCalc {
+                        filter: filter.clone(),
+                        projection: projection.cloned(),
+                        context: self.ctx.clone(),
+                    }));
+                }
                 let node = self.node(plan, "Calc", move || Box::new(Calc::new(spec.clone())));
                 Ok(self.chain(stream, node))
             }
@@ -256,8 +280,13 @@ impl Builder<'_> {
             }
             streams.push(self.build(input, need_before)?);
         }
-        let spec =
-            CalcSpec { filter: None, projection: None, output: fields(&plan.schema), changelog: changes };
+        let spec = CalcSpec {
+            live: None,
+            filter: None,
+            projection: None,
+            output: fields(&plan.schema),
+            changelog: changes,
+        };
         let node = self.node(plan, "Union", move || Box::new(Calc::new(spec.clone())));
         Ok(self.merge(streams, node))
     }
@@ -302,11 +331,13 @@ fn refuse_changes(input: &Plan, plan: &Plan) -> Result<(), SqlError> {
     if !changelog::is_changelog(input) {
         return Ok(());
     }
+    let producer = changelog::update_producer(input);
     Err(SqlError::validation(
         format!(
-            "{} doesn't support consuming update changes which is produced by node {}",
+            "{} doesn't support consuming {} which is produced by node {}",
             explain::describe(plan),
-            explain::describe(changelog::update_producer(input))
+            changelog::changes_of(producer),
+            explain::describe(producer)
         ),
         Span::empty(),
     ))

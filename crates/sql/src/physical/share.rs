@@ -4,22 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::SinkPlan;
+use streamkeeper_connectors::schema::Field;
+
 use super::digest::{digest, table_text};
 use crate::optimizer::calc_over;
 use crate::plan::{Column, Node, Plan, column};
 
 /// Makes all scans of a table read the same columns: those that any of them, or the watermark, needs.
-pub(super) fn widen_scans(mut sinks: Vec<SinkPlan>) -> Vec<SinkPlan> {
+pub(super) fn widen_scans(plans: &mut [&mut Plan]) {
     let mut needed: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
-    for sink in &sinks {
-        collect(&sink.plan, &mut needed);
+    for plan in plans.iter() {
+        collect(plan, &mut needed);
     }
-    for sink in &mut sinks {
-        let plan = sink.plan.clone();
-        sink.plan = widen(plan, &needed);
+    for plan in plans {
+        **plan = widen(plan.clone(), &needed);
     }
-    sinks
 }
 
 fn collect(plan: &Plan, needed: &mut BTreeMap<String, BTreeSet<usize>>) {
@@ -46,9 +45,10 @@ fn widen(plan: Plan, needed: &BTreeMap<String, BTreeSet<usize>>) -> Plan {
                 return Plan { node: Node::Scan { table, columns }, schema };
             };
             let wide: Vec<usize> = all.iter().copied().collect();
+            let fields: Vec<Field> = table.scanned().cloned().collect();
             let wide_schema: Vec<Column> = wide
                 .iter()
-                .map(|c| Column::new(table.physical[*c].name.clone(), table.physical[*c].data_type.clone()))
+                .map(|c| Column::new(fields[*c].name.clone(), fields[*c].data_type.clone()))
                 .collect();
             let projection = columns
                 .iter()
@@ -65,10 +65,10 @@ fn widen(plan: Plan, needed: &BTreeMap<String, BTreeSet<usize>>) -> Plan {
 }
 
 /// How often each part is used. What is inside of a shared part counts once.
-pub(super) fn count_uses(sinks: &[SinkPlan]) -> BTreeMap<String, usize> {
+pub(super) fn count_uses<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> BTreeMap<String, usize> {
     let mut uses = BTreeMap::new();
-    for sink in sinks {
-        count(&sink.plan, &mut uses);
+    for plan in plans {
+        count(plan, &mut uses);
     }
     uses
 }

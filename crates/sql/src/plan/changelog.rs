@@ -6,6 +6,7 @@ use crate::operators::spec::JoinKind;
 /// Whether the relation's stream has a row-kind column.
 pub(crate) fn is_changelog(plan: &Plan) -> bool {
     match &plan.node {
+        Node::Scan { table, .. } => table.is_changelog(),
         Node::Aggregate { input, calls, .. } => !calls.is_empty() || is_changelog(input),
         Node::Join { left, right, kind, .. } => {
             let inner = matches!(kind, JoinKind::Inner | JoinKind::Semi);
@@ -24,5 +25,13 @@ pub(crate) fn update_producer(plan: &Plan) -> &Plan {
             update_producer(input)
         }
         _ => plan,
+    }
+}
+
+/// What an [`update_producer`] produces, in Flink's words.
+pub(crate) fn changes_of(producer: &Plan) -> &'static str {
+    match producer.node {
+        Node::Join { .. } | Node::Scan { .. } => "update and delete changes",
+        _ => "update changes",
     }
 }

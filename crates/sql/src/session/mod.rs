@@ -1,11 +1,13 @@
 //! A session: configuration, catalog, and what each statement does to them. Queries become jobs, which the caller runs.
 //!
 //! - [`Session`]: statements one after the other; `tables`: the catalog as the binder sees it; `show`: SHOW and DESCRIBE
+//! - `streams`: streams as tables, and queries as streams, in a graph that others build as well
 
 mod show;
+mod streams;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,16 +15,18 @@ use sqlparser::ast::{Query, Spanned};
 use sqlparser::tokenizer::Span;
 use streamkeeper_dataflow::graph::JobGraph;
 
+use self::streams::RegisteredStream;
+pub use self::streams::{BoundQuery, QueryStream, StreamTable};
 use self::tables::CatalogNames;
 use crate::binder::Binder;
 use crate::catalog::Catalog;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ZOOKEEPER_QUORUM};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
 use crate::expr::{EvalContext, ScalarExpr};
 use crate::optimizer::optimize;
 use crate::parser::{CreateTable, CreateView, DescribeObject, Insert, Statement};
-use crate::physical::{PhysicalConfig, SinkPlan, plan_job};
+use crate::physical::{PhysicalConfig, SinkPlan, plan_sinks};
 use crate::plan::table::{Table, TableColumn};
 use crate::plan::{Plan, fields};
 
@@ -52,6 +56,8 @@ pub struct PlannedJob {
     pub graph: JobGraph,
     /// The tables that it writes to, in order.
     pub sinks: Vec<String>,
+    /// The configuration documents that it reads, by the names that CONFIG gives them.
+    pub config_documents: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for PlannedJob {
@@ -67,6 +73,7 @@ pub struct Session {
     config: Config,
     initial: Config,
     catalog: Catalog,
+    streams: Vec<RegisteredStream>,
     warnings: Vec<String>,
     /// The INSERTs since BEGIN STATEMENT SET.
     open_set: Option<Vec<Insert>>,
@@ -78,11 +85,21 @@ impl Session {
     /// A session with an empty catalog.
     pub fn new(config: Config) -> Self {
         let initial = config.clone();
-        Self { config, initial, catalog: Catalog::new(), warnings: Vec::new(), open_set: None }
+        Self {
+            config,
+            initial,
+            catalog: Catalog::new(),
+            streams: Vec::new(),
+            warnings: Vec::new(),
+            open_set: None,
+        }
     }
 
     /// Sets a key; see [`Config::set`].
-    fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    /// When the value is not of the key's type.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
         self.config.set(key, value).map_err(|reason| SqlError::new(ErrorKind::Configuration, reason))
     }
 
@@ -175,6 +192,10 @@ impl Session {
         EvalContext::new(config::time_zone(&self.config))
     }
 
+    fn names<'a>(&'a self, ctx: &'a EvalContext) -> CatalogNames<'a> {
+        CatalogNames { catalog: &self.catalog, ctx, streams: &self.streams }
+    }
+
     /// RESET goes back to what the session began with.
     fn reset(&mut self, key: Option<&str>) -> Result<()> {
         match key {
@@ -202,7 +223,7 @@ impl Session {
 
     fn create_view(&mut self, create: &CreateView) -> Result<()> {
         let ctx = self.context();
-        let names = CatalogNames { catalog: &self.catalog, ctx: &ctx };
+        let names = self.names(&ctx);
         let plan = Binder::new(&names, &ctx).query(&create.query)?;
         let columns: Vec<String> = create.columns.iter().map(|c| c.value.clone()).collect();
         let plan = crate::binder::rename(plan, &columns, create.name.span())?;
@@ -212,13 +233,13 @@ impl Session {
 
     fn bind(&self, inserts: &[Insert]) -> Result<Vec<SinkPlan>> {
         let ctx = self.context();
-        let names = CatalogNames { catalog: &self.catalog, ctx: &ctx };
+        let names = self.names(&ctx);
         inserts.iter().map(|insert| Binder::new(&names, &ctx).insert(insert)).collect()
     }
 
     fn bind_query(&self, query: &Query) -> Result<Plan> {
         let ctx = self.context();
-        let names = CatalogNames { catalog: &self.catalog, ctx: &ctx };
+        let names = self.names(&ctx);
         Binder::new(&names, &ctx).query(query)
     }
 
@@ -243,9 +264,11 @@ impl Session {
             path: ["default_catalog", "default_database", "collect"].map(str::to_owned),
             columns,
             physical,
+            metadata: Vec::new(),
             watermark: None,
             primary_key: Vec::new(),
             options: BTreeMap::from([("connector".to_owned(), "print".to_owned())]),
+            stream: None,
         };
         Ok(SinkPlan { table: Arc::new(table), plan, not_null: false, span: query.span() })
     }
@@ -257,18 +280,29 @@ impl Session {
     }
 
     fn job(&mut self, sinks: Vec<SinkPlan>, name: &str) -> Result<StatementResult> {
-        let ctx = self.context();
         let names = sinks.iter().map(|s| s.table.name()).collect();
-        let sinks = sinks.into_iter().map(|sink| SinkPlan { plan: optimize(sink.plan), ..sink }).collect();
-        let graph = plan_job(sinks, &self.physical(), &ctx)?;
+        let mut graph = JobGraph::new(self.config.max_parallelism());
+        let config_documents = self.plan(sinks, &mut graph)?;
+        if !config_documents.is_empty() && self.config.get(ZOOKEEPER_QUORUM).is_none() {
+            return Err(SqlError::new(
+                ErrorKind::Configuration,
+                format!(
+                    "CONFIG reads documents in ZooKeeper; set '{ZOOKEEPER_QUORUM}' to its servers, as host:port,host:port"
+                ),
+            ));
+        }
         let name = self.config.get("pipeline.name").unwrap_or(name).to_owned();
-        Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names })))
+        Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names, config_documents })))
+    }
+
+    fn plan(&self, sinks: Vec<SinkPlan>, graph: &mut JobGraph) -> Result<BTreeSet<String>> {
+        let sinks = sinks.into_iter().map(|sink| SinkPlan { plan: optimize(sink.plan), ..sink }).collect();
+        plan_sinks(sinks, graph, &self.physical(), &self.context())
     }
 
     fn physical(&self) -> PhysicalConfig {
         PhysicalConfig {
             parallelism: config::parallelism(&self.config),
-            max_parallelism: self.config.max_parallelism(),
             idle_timeout: config::source_idle_timeout(&self.config),
             drop_nulls: config::drops_null_for_not_null(&self.config),
             base_dir: PathBuf::new(),

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use sqlparser::ast::{Ident, ObjectName, Spanned};
 use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::schema::{DataType, Field, TypeKind};
+use streamkeeper_connectors::table::{metadata_keys, metadata_type};
 
 use crate::binder::scope::Scope;
 use crate::binder::{Binder, Named, Names};
 use crate::catalog::{Catalog, CatalogObject, CatalogTable, ColumnSource, DEFAULT_CATALOG, ObjectPath};
 use crate::error::SqlError;
 use crate::expr::{EvalContext, ScalarExpr};
-use crate::plan::table::{Table, TableColumn, Watermark};
+use crate::plan::table::{Metadata, Table, TableColumn, Watermark};
 use crate::plan::{Column, column};
+use crate::session::streams::RegisteredStream;
 
 /// Finds what the binder asks for.
 pub(super) struct CatalogNames<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) ctx: &'a EvalContext,
+    pub(super) streams: &'a [RegisteredStream],
 }
 
 impl Names for CatalogNames<'_> {
@@ -40,7 +43,13 @@ impl Names for CatalogNames<'_> {
                 if !table.partition_keys.is_empty() {
                     return Err(SqlError::unsupported(format!("PARTITIONED BY (of table `{path}`)"), span));
                 }
-                Ok(Named::Table(Arc::new(resolve(&path, table, hints, self.ctx)?)))
+                let mut resolved = resolve(&path, table, hints, self.ctx)?;
+                if let Some(stream) = table.stream.and_then(|number| self.streams.get(number)) {
+                    resolved.stream = Some(stream.input);
+                    // What comes of these rows depends on where they come from.
+                    resolved.options.insert("stream".to_owned(), stream.uid.clone());
+                }
+                Ok(Named::Table(Arc::new(resolved)))
             }
             CatalogObject::View(view) => Ok(Named::View {
                 path: names,
@@ -84,6 +93,7 @@ fn resolve(
 ) -> Result<Table, SqlError> {
     debug_assert_eq!(path.catalog, DEFAULT_CATALOG);
     let columns = columns(table, ctx)?;
+    let metadata = metadata(table)?;
     let watermark = watermark(table, &columns, ctx)?;
     let position = |name: &String| columns.iter().position(|c| c.field.name == *name);
     let primary_key = table.primary_key.iter().flat_map(|k| &k.columns).filter_map(position).collect();
@@ -93,38 +103,69 @@ fn resolve(
         path: [path.catalog.clone(), path.database.clone(), path.object.clone()],
         physical: columns.iter().filter(|c| c.is_physical).map(|c| c.field.clone()).collect(),
         columns,
+        metadata,
         watermark,
         primary_key,
         options,
+        stream: None,
     })
 }
 
-/// The columns; computed ones are bound over the physical ones.
+/// The columns of the connector's metadata, in the order of the DDL.
+fn metadata(table: &CatalogTable) -> Result<Vec<Metadata>, SqlError> {
+    let connector = table.option("connector").unwrap_or_default();
+    let mut found = Vec::new();
+    for column in &table.columns {
+        let ColumnSource::Metadata { key, is_virtual } = &column.source else { continue };
+        let key = key.clone().unwrap_or_else(|| column.name.clone());
+        let Some(keys) = metadata_keys(connector) else {
+            let what = format!("The METADATA column '{}'", column.name);
+            return Err(SqlError::unsupported(what, Span::empty()));
+        };
+        let wrong = |what: String| {
+            let message = format!("Invalid metadata key '{key}' in column '{}': {what}", column.name);
+            SqlError::validation(message, Span::empty())
+        };
+        let given = metadata_type(connector, &key)
+            .ok_or_else(|| wrong(format!("connector '{connector}' has {keys}")))?;
+        let declared = type_of(column.data_type.as_ref());
+        if declared.kind != given.kind {
+            return Err(wrong(format!("its type is {}, not {}", given.kind, declared.kind)));
+        }
+        found.push(Metadata {
+            field: Field::new(column.name.clone(), declared),
+            key,
+            is_virtual: *is_virtual,
+        });
+    }
+    Ok(found)
+}
+
+/// The columns; computed ones are bound over the physical ones and the metadata.
 fn columns(table: &CatalogTable, ctx: &EvalContext) -> Result<Vec<TableColumn>, SqlError> {
-    let physical: Vec<Column> = table
+    let mut scanned: Vec<Column> = table
         .columns
         .iter()
         .filter(|c| c.source == ColumnSource::Physical)
         .map(|c| Column::new(c.name.clone(), type_of(c.data_type.as_ref())))
         .collect();
-    let scope = Scope::of(physical.clone(), Vec::new());
+    let (mut next, mut next_metadata) = (0, scanned.len());
+    scanned.extend(metadata(table)?.into_iter().map(|m| Column::new(m.field.name, m.field.data_type)));
+    let scope = Scope::of(scanned.clone(), Vec::new());
     let mut columns = Vec::new();
-    let mut next = 0;
     for c in &table.columns {
         let (value, is_physical) = match &c.source {
             ColumnSource::Physical => {
                 next += 1;
-                (column(&physical, next - 1), true)
+                (column(&scanned, next - 1), true)
             }
             ColumnSource::Computed(expr) if c.is_proctime() => {
                 return Err(SqlError::unsupported("A processing-time attribute (PROCTIME())", expr.span()));
             }
             ColumnSource::Computed(expr) => (Binder::new(&NoNames, ctx).scalar(expr, &scope)?, false),
             ColumnSource::Metadata { .. } => {
-                return Err(SqlError::unsupported(
-                    format!("The METADATA column '{}'", c.name),
-                    Span::empty(),
-                ));
+                next_metadata += 1;
+                (column(&scanned, next_metadata - 1), false)
             }
         };
         let data_type = match &c.source {
@@ -156,6 +197,10 @@ fn watermark(
             name.span,
         ));
     };
+    if table.stream.is_some() {
+        // The stream's own watermarks speak of the column.
+        return Ok(Some(Watermark { column: at, expression: columns[at].value.clone() }));
+    }
     let schema: Vec<Column> =
         columns.iter().map(|c| Column::new(c.field.name.clone(), c.field.data_type.clone())).collect();
     let values: Vec<ScalarExpr> = columns.iter().map(|c| c.value.clone()).collect();

@@ -26,6 +26,7 @@ impl Expr for Seven {
 fn calc_keeps_row_kinds_drops_unknown_and_repeats_constants() {
     let input = [bigint("a"), bigint("b"), string("c")];
     let spec = CalcSpec {
+        live: None,
         filter: Some(Arc::new(Less::new(0, 1))),
         projection: Some(vec![
             Arc::new(Column(2, DataType::string())) as ExprRef,
@@ -46,6 +47,7 @@ fn calc_keeps_row_kinds_drops_unknown_and_repeats_constants() {
 fn calc_copies_no_column_when_every_row_passes() {
     let input = [bigint("a"), bigint("b"), string("c")];
     let spec = CalcSpec {
+        live: None,
         filter: Some(Arc::new(Less::new(0, 1))),
         projection: None,
         output: input.to_vec(),
@@ -61,7 +63,13 @@ fn calc_copies_no_column_when_every_row_passes() {
 
 #[test]
 fn calc_without_columns_keeps_the_number_of_rows() {
-    let spec = CalcSpec { filter: None, projection: Some(Vec::new()), output: Vec::new(), changelog: false };
+    let spec = CalcSpec {
+        live: None,
+        filter: None,
+        projection: Some(Vec::new()),
+        output: Vec::new(),
+        changelog: false,
+    };
     let mut calc = Harness::open(Calc::new(spec)).unwrap();
     calc.push(0, batch(&[bigint("a")], false, &["1", "2"]).unwrap()).unwrap();
     assert_eq!(calc.take_batches()[0].num_rows(), 2);

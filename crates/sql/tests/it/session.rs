@@ -1,5 +1,7 @@
 //! Scripts from text to rows in files, through the runtime.
 
+use std::sync::Arc;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ fn run_job(job: PlannedJob) {
     let config = JobConfig {
         name: job.name,
         lineage,
+        config: Arc::default(),
         checkpointing: CoordinatorConfig {
             interval_ms: None,
             timeout_ms: 60_000,

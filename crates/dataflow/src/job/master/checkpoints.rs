@@ -50,10 +50,15 @@ impl Master {
             });
             snapshots.push((self.graph.vertices[*v].uid.clone(), write));
         }
-        self.flight = Some(Flight { barrier, started: now, snapshots, finished: self.finished_vertices() });
+        self.flight = Some(Flight {
+            barrier: barrier.clone(),
+            started: now,
+            snapshots,
+            finished: self.finished_vertices(),
+        });
         for v in self.enumerators.keys() {
             for s in 0..self.graph.vertices[*v].parallelism {
-                self.tasks[&(*v, s)].mailbox.send(Mail::Trigger(barrier));
+                self.tasks[&(*v, s)].mailbox.send(Mail::Trigger(barrier.clone()));
             }
         }
     }
@@ -80,6 +85,7 @@ impl Master {
             kind: flight.barrier.kind,
             timestamp_ms: flight.started,
             max_parallelism: self.graph.max_parallelism,
+            config: (*flight.barrier.config).clone(),
             operators: self.graph.vertices.iter().flat_map(|v| v.operators.clone()).collect(),
             finished: std::mem::take(&mut flight.finished),
             states: Vec::new(),

@@ -33,6 +33,10 @@ impl Master {
             self.latest = Some(Latest::Stored(restored.manifest.checkpoint));
         }
         let segments = latest.as_ref().map(|l| l.segments.clone()).unwrap_or_default();
+        let config = match &latest {
+            Some(restored) => Arc::new(restored.manifest.config.clone()),
+            None => self.coordinator.snapshot().clone(),
+        };
         let finished = |uid: &String| latest.as_ref().is_some_and(|l| l.manifest.finished.contains(uid));
         for &v in vertices {
             self.prepare(v, &segments)?;
@@ -93,10 +97,15 @@ impl Master {
                     ports: vertex.ports.iter().map(|port| port.side.clone()).collect(),
                     inputs: inputs.remove(&(v, s)).map(|m| m.into_values().collect()).unwrap_or_default(),
                     restored: segments.clone(),
+                    config: config.clone(),
                     restored_finished: finished(&vertex.uid),
                 };
                 let thread = self.spawn(setup)?;
                 self.tasks.insert((v, s), Task { mailbox, attempt, thread: Some(thread), finished: false });
+                if let Some(alignment) = &vertex.alignment {
+                    let limits = self.alignment.join((v, s), alignment);
+                    self.limit(limits);
+                }
             }
         }
         Ok(())

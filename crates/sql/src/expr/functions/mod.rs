@@ -11,7 +11,7 @@ mod maps;
 pub(crate) mod math;
 mod pattern;
 mod regexp;
-mod signature;
+pub(crate) mod signature;
 mod string;
 pub(crate) mod temporal;
 
@@ -71,19 +71,17 @@ pub(crate) fn kernel(name: &str) -> Option<(Kernel, bool)> {
     Some((kernel, false))
 }
 
+const TABLES: [&[signature::Function]; 5] =
+    [string::TABLE, regexp::TABLE, hash::TABLE, json::TABLE, super::live::TABLE];
+
 /// The function of that name that is a row of a family's table.
 pub(crate) fn lookup(name: &str) -> Option<&'static signature::Function> {
-    [string::TABLE, regexp::TABLE, hash::TABLE, json::TABLE].into_iter().flatten().find(|f| f.name == name)
+    TABLES.into_iter().flatten().find(|f| f.name == name)
 }
 
 /// The names in the tables of functions on texts and collections.
 pub(crate) fn more_names() -> impl Iterator<Item = &'static str> {
-    [string::TABLE, regexp::TABLE, hash::TABLE, json::TABLE]
-        .into_iter()
-        .flatten()
-        .map(|f| f.name)
-        .filter(|name| !name.contains(' '))
-        .chain(collection::names())
+    TABLES.into_iter().flatten().map(|f| f.name).filter(|name| !name.contains(' ')).chain(collection::names())
 }
 
 fn text(args: &Args<'_>, change: impl Fn(&str) -> String) -> Result<ArrayRef, EvalError> {
@@ -106,5 +104,7 @@ pub(crate) fn is_deterministic_function(name: &str) -> bool {
             | "LOCALTIME"
             | "LOCALTIMESTAMP"
             | "PROCTIME"
+            | "CONFIG"
+            | "CONFIG_REVISION"
     )
 }

@@ -1,0 +1,6 @@
+//! ZooKeeper as a source and a sink, against the embedded keeper.
+
+mod server;
+mod sinks;
+mod sources;
+mod tables;
