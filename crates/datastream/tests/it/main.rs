@@ -1,5 +1,6 @@
 //! The typed API, end to end.
 
+mod alignment;
 mod basics;
 mod harness;
 mod recovery;
