@@ -18,3 +18,4 @@ mod text;
 pub mod zookeeper;
 
 pub use error::ConnectorError;
+pub use filesystem::lines::FileSource;

@@ -148,9 +148,9 @@ impl<T: Data> Pipeline for FromPorts<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
     type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> =
         Then<Self, AssignTimestampsAndWatermarks<T, G, A>>;
-    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -208,9 +208,9 @@ impl<T: Data> Pipeline for FromSource<T> {
     type Begin = Self;
     type Out = T;
     type Running<N: Push<T>> = N;
+    type Cut = FromPorts<T>;
     type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> = Self;
     const IS_SOURCE: bool = true;
-    type Cut = FromPorts<T>;
 
     fn begin(&self) -> &Self {
         self
@@ -265,9 +265,9 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Begin = Self;
     type Out = Either<A, B>;
     type Running<N: Push<Either<A, B>>> = N;
-    type Watermarked<G: WatermarkGenerator<Either<A, B>>, W: TimestampAssigner<Either<A, B>>> =
-        Then<Self, AssignTimestampsAndWatermarks<Either<A, B>, G, W>>;
     type Cut = Self;
+    type Watermarked<G: WatermarkGenerator<Self::Out>, T: TimestampAssigner<Self::Out>> =
+        Then<Self, AssignTimestampsAndWatermarks<Self::Out, G, T>>;
 
     fn begin(&self) -> &Self {
         self
@@ -277,15 +277,15 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
         next
     }
 
-    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
-
-    fn watermarked<G, W>(self, strategy: WatermarkStrategy<Either<A, B>, G, W>) -> Self::Watermarked<G, W>
+    fn watermarked<G, T>(self, strategy: WatermarkStrategy<Self::Out, G, T>) -> Self::Watermarked<G, T>
     where
-        G: WatermarkGenerator<Either<A, B>>,
-        W: TimestampAssigner<Either<A, B>>,
+        G: WatermarkGenerator<Self::Out>,
+        T: TimestampAssigner<Self::Out>,
     {
         Then::watermarks(self, strategy)
     }
+
+    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
 
     fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
         DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })

@@ -527,6 +527,8 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
     type Out: Data;
     /// The chain, started, with `N` behind it.
     type Running<N: Push<Self::Out>>: Push<Item<Self::Begin>, Last = N::Last>;
+    /// What an operator at a parallelism of its own begins with, when it follows this one.
+    type Cut: Pipeline<Out = Self::Out>;
     /// The task with event times and watermarks by a strategy: the source's own where it is but a source, one more stage
     /// elsewhere.
     type Watermarked<G: WatermarkGenerator<Self::Out>, A: TimestampAssigner<Self::Out>>: Pipeline<
@@ -534,8 +536,6 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
     >;
     /// It is but a source.
     const IS_SOURCE: bool = false;
-    /// What an operator at a parallelism of its own begins with, when it follows this one.
-    type Cut: Pipeline<Out = Self::Out>;
 
     /// Where its records come from.
     fn begin(&self) -> &Self::Begin;
@@ -576,9 +576,9 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     type Begin = P::Begin;
     type Out = S::Out;
     type Running<N: Push<S::Out>> = P::Running<Linked<S::Logic, N, P::Out>>;
+    type Cut = FromPorts<S::Out>;
     type Watermarked<G: WatermarkGenerator<S::Out>, A: TimestampAssigner<S::Out>> =
         Then<Self, AssignTimestampsAndWatermarks<S::Out, G, A>>;
-    type Cut = FromPorts<S::Out>;
 
     fn begin(&self) -> &P::Begin {
         self.pipeline.begin()

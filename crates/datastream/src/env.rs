@@ -191,7 +191,10 @@ impl StreamExecutionEnvironment {
         if let Some(warning) = config.set(key, value).map_err(Error::Configuration)? {
             tracing::warn!("{warning}");
         }
-        self.topology.parallelism.set(config.parallelism());
+        // Another key does not undo `set_parallelism`.
+        if key == "parallelism.default" {
+            self.topology.parallelism.set(config.parallelism());
+        }
         self.topology.graph.borrow_mut().max_parallelism = config.max_parallelism();
         Ok(())
     }

@@ -18,9 +18,9 @@ use crate::state::StateBackend;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "not a key",
-    note = "keys are integers, `bool`, `String`, `Vec<u8>`, `Option`s and tuples of those; give several fields as a tuple"
+    note = "keys are integers, `bool`, `char`, `String`, `Vec<u8>`, `Option`s and tuples of those: give several fields as a tuple, and an owned value instead of a reference"
 )]
-pub trait KeyHash {
+pub trait KeyHash: Eq + Ord + Hash {
     /// The stable hash: see `dataflow::key_group`.
     fn key_hash(&self) -> u64;
 }
@@ -29,11 +29,11 @@ pub trait KeyHash {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "not a key",
-    note = "keys are integers, `bool`, `String`, `Vec<u8>`, `Option`s and tuples of those; give several fields as a tuple"
+    note = "keys are integers, `bool`, `char`, `String`, `Vec<u8>`, `Option`s and tuples of those: give several fields as a tuple, and an owned value instead of a reference"
 )]
-pub trait Key: KeyHash + Data + Eq + Ord + Hash {}
+pub trait Key: KeyHash + Data {}
 
-impl<K: KeyHash + Data + Eq + Ord + Hash> Key for K {}
+impl<K: KeyHash + Data> Key for K {}
 
 macro_rules! integers {
     ($($t:ty),*) => {$(
@@ -143,7 +143,7 @@ pub trait KeySelector<T>: Clone + Send + Sync + 'static {
     /// The key, as it is kept in state.
     type Key: Key + Borrow<Self::Borrowed>;
     /// The key, as it is looked up.
-    type Borrowed: ?Sized + KeyHash + Eq + Hash + ToOwned<Owned = Self::Key>;
+    type Borrowed: ?Sized + KeyHash + ToOwned<Owned = Self::Key>;
 
     /// Calls `with` with the key of `value`.
     fn with<R>(&self, value: &T, with: impl FnOnce(&Self::Borrowed) -> R) -> R;
@@ -177,7 +177,7 @@ impl<F: Clone, Q: ?Sized> Clone for KeyRef<F, Q> {
 
 impl<T, Q, F> KeySelector<T> for KeyRef<F, Q>
 where
-    Q: ?Sized + KeyHash + Eq + Hash + ToOwned + 'static,
+    Q: ?Sized + KeyHash + ToOwned + 'static,
     Q::Owned: Key,
     F: Fn(&T) -> &Q + Clone + Send + Sync + 'static,
 {

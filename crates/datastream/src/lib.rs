@@ -25,6 +25,7 @@
 //! - [`interval_join`]: pairs of records that are close in time
 //! - [`async_io`]: calls to the outside, many at a time
 //! - [`WatermarkStrategy`]: event time; [`OperatorHarness`]: operators in tests; [`connector`]: sources and sinks of one's own
+//! - [`window`]: windows, their triggers and evictors, joins of windows
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
 pub mod async_io;
@@ -51,6 +52,7 @@ mod stages;
 pub mod state;
 mod stream;
 mod watermark;
+pub mod window;
 
 pub use aggregate::AggregateFunction;
 pub use async_io::{AsyncDataStream, AsyncFn, AsyncFunction, AsyncRetryStrategy};

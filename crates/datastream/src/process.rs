@@ -114,6 +114,11 @@ impl ProcessContext<'_> {
 /// assert_eq!(restored.take_records(), [((1, 2), 5)]);
 /// # Ok::<(), streamkeeper_datastream::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `ProcessFunction` of records of type `{I}`",
+    label = "cannot process `{I}`",
+    note = "a function with timers or state for each key is a `KeyedProcessFunction`: the stream needs `key_by` before `process`"
+)]
 pub trait ProcessFunction<I>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
@@ -409,6 +414,10 @@ impl<K> std::ops::DerefMut for KeyedContext<'_, K> {
 }
 
 /// A function of one record and what it keeps for the record's key. `State` holds the states that `open` declared.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a `KeyedProcessFunction` of records of type `{I}` with keys of type `{K}`",
+    label = "cannot process `{I}` by `{K}`"
+)]
 pub trait KeyedProcessFunction<K, I>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;

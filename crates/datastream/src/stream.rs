@@ -274,7 +274,7 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
         self.key_by_selector(KeyRef(key, PhantomData))
     }
 
-    fn key_by_selector<S: KeySelector<T>>(self, selector: S) -> KeyedStream<T, S> {
+    pub(crate) fn key_by_selector<S: KeySelector<T>>(self, selector: S) -> KeyedStream<T, S> {
         let parallelism = self.topology.parallelism.get();
         let (topology, ports) = self.close();
         let exchange = Exchange::Hash(crate::key::exchange(&selector));

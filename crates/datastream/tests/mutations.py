@@ -27,10 +27,18 @@ MUTATIONS = [
     for kind in ("value", "list", "map", "reducing", "aggregating")
 ] + [
     ("a rolling fold has no snapshot", "datastream/src/keyed.rs", "Ok(self.running.as_ref().map(|(backend, _)| backend.snapshot()))", "Ok(None)"),
+    ("broadcast state is not restored", "datastream/src/broadcast/state.rs", "restored.union(&self.name, &shape::<UK, UV>())? {", "restored.union(&self.name, &shape::<UK, UV>())?.take(0) {"),
+    ("broadcast state is written by a subtask that need not be there", "datastream/src/broadcast/process.rs", "|_| self.subtask == 0", "|_| self.subtask == 1"),
+    ("broadcast state beside keyed state is not in the snapshot", "datastream/src/broadcast/keyed.rs", "|_| self.subtask == 0", "|_| false"),
+    ("records in flight are not in the snapshot", "datastream/src/async_io/operator.rs", "        if records.is_empty() {", "        if true {"),
+    ("records in flight come back in every subtask", "datastream/src/async_io/operator.rs", "== subtask {", "== subtask || true {"),
+    ("the end does not wait for async calls", "datastream/src/async_io/operator.rs", "        self.queue.is_empty() && self.due_watermark.is_none()", "        true"),
+    ("results that wait for their turn are not in the snapshot", "datastream/src/async_io/queue.rs", "        self.records.values().map(|record| (&record.value, record.timestamp))", "        self.records.iter().filter(|(n, _)| !self.segments.iter().any(|s| s.done.iter().any(|(d, _)| d == *n))).map(|(_, record)| (&record.value, record.timestamp))"),
+    ("ordered results leave as they come", "datastream/src/async_io/queue.rs", "if !open || self.mode == OutputMode::Ordered {", "if !open {"),
     ("state is captured when it is written, one record late", "datastream/src/state/table.rs", "let values = self.values.borrow().clone();", "let mut values = self.values.borrow().clone(); values.truncate(values.len().saturating_sub(1));"),
     ("rows of side outputs stay behind", "datastream/src/process.rs", "    fn end_step<N: Push<F::Out>>(&mut self, _: &mut N) -> OperatorResult<()> {\n        self.runtime.sides.flush();\n        Ok(())\n    }\n\n    fn snapshot", "    fn snapshot"),
     ("the barrier overtakes rows of side outputs", "dataflow/src/output.rs", "        self.drain_sides()?;\n        self.edges.0.iter_mut().try_for_each(|edge| edge.broadcast(control))?;", "        self.edges.0.iter_mut().try_for_each(|edge| edge.broadcast(control))?;"),
-    ("the barrier overtakes rows that wait to be coalesced", "dataflow/src/exchange.rs", "@broadcast", ""),
+    ("the barrier overtakes rows that wait to be coalesced", "dataflow/src/exchange.rs", "        self.flush()?;\n        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));", "        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));"),
     ("channels are not aligned", "dataflow/src/gate.rs", "            if channel.aligned {\n                continue;\n            }\n", ""),
     ("output is committed before the pointer is written", "dataflow/src/sink.rs", "        if !committables.is_empty() {\n", "        if let Some(committer) = self.sink.committer() { committer.commit(&committables)?; }\n        if !committables.is_empty() {\n"),
     ("output is not in the checkpoint", "dataflow/src/sink.rs", "        if !committables.is_empty() {\n", "        if false {\n"),
@@ -38,6 +46,63 @@ MUTATIONS = [
     ("a restart commits nothing", "dataflow/src/job/master/deploy.rs", "committer.recover(&self.config.lineage, &items(uid, COMMITTABLES.0)).map_err(fail)?;", "committer.recover(&self.config.lineage, &[]).map_err(fail)?; let _ = (uid, COMMITTABLES);"),
     ("positions of splits are not restored", "dataflow/src/job/master/deploy.rs", "enumerator.add_splits_back(splits.map_err(fail)?);", "let splits: Vec<crate::source::Split> = splits.map_err(fail)?; let reset = |s: crate::source::Split| crate::source::Split { payload: vec![0; s.payload.len()], ..s }; enumerator.add_splits_back(splits.into_iter().map(reset).collect());"),
     ("splits that readers had are lost", "dataflow/src/job/master/deploy.rs", "enumerator.add_splits_back(splits.map_err(fail)?);", "let _: Vec<crate::source::Split> = splits.map_err(fail)?;"),
-    ("a restart goes on from the checkpoint before the latest", "dataflow/src/job/master/checkpoints.rs", "self.latest = Some(Latest::Stored(checkpoint));", "self.latest = retained.iter().rev().nth(1).or(retained.last()).map(|c| Latest::Stored(*c));"),
-    ("a source passes the barrier on before its position is taken", "dataflow/src/task/source.rs", "@late-position", ""),
+    ("a restart goes on from the checkpoint before the latest", "dataflow/src/job/master/checkpoints.rs", "self.latest = Some(Latest::Stored(checkpoint));", "if checkpoint % 2 == 0 || self.latest.is_none() { self.latest = Some(Latest::Stored(checkpoint)); }"),
+    ("a source's rows overtake the barrier", "dataflow/src/task/source.rs", "            Ok(())\n        });\n        self.shared.on_barrier", "            Ok(())\n        });\n        if let Ok(Poll::Batch { batch, .. }) = self.reader.poll(self.shared.clock.now_ms()) { self.shared.on_batch(0, batch)?; }\n        self.shared.on_barrier"),
 ]
+
+
+def run(command, folder, **more):
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    return done.returncode, done.stdout
+
+
+def caught(folder, environment):
+    """The tests that failed; None if it does not compile."""
+    test = ["cargo", "test", "-q", "-p", "streamkeeper-datastream", "--test", "it"]
+    code, out = run(test + ["--no-run"], folder, env=environment)
+    if code != 0:
+        return None, out
+    code, out = run(test + ["--", "recovery"], folder, env=environment, timeout=1200)
+    return sorted(set(re.findall(r"^    recovery::(\S+)$", out, re.M))), out
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only")
+    parser.add_argument("--seeds", default="0..4")
+    arguments = parser.parse_args()
+    # A directory of its own: cargo tells the crates of a copy apart from the real ones by nothing.
+    target = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "mutations")
+    environment = {**os.environ, "CARGO_TARGET_DIR": target, "RECOVERY_SEEDS": arguments.seeds, "RECOVERY_TIMEOUT_S": "10"}
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("Cargo.toml", "Cargo.lock", "crates"):
+            source = os.path.join(ROOT, name)
+            copy = shutil.copytree if os.path.isdir(source) else shutil.copy
+            copy(source, os.path.join(folder, name))
+        for name, file, old, new in MUTATIONS:
+            if arguments.only and arguments.only not in name:
+                continue
+            path = os.path.join(folder, "crates", file)
+            with open(path) as f:
+                text = f.read()
+            if text.count(old) != 1:
+                print(f"FAILED {name}: its text is {text.count(old)} times in {file}", flush=True)
+                failed += 1
+                continue
+            with open(path, "w") as f:
+                f.write(text.replace(old, new))
+            tests, out = caught(folder, environment)
+            with open(path, "w") as f:
+                f.write(text)
+            if tests:
+                print(f"caught: {name}: {', '.join(tests)}", flush=True)
+                passed += 1
+            else:
+                print(f"FAILED {name}: {'it does not compile' if tests is None else 'it survived'}\n{out[-2000:]}", flush=True)
+                failed += 1
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()

@@ -237,11 +237,16 @@ impl<B: Feed, O: Data> OperatorHarness<B, O> {
 
     fn run_due(&mut self) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
-        if self.operator.next_processing_time().is_some_and(|due| due <= now_ms) {
+        while self.operator.next_processing_time().is_some_and(|due| due <= now_ms) {
             self.operator.on_processing_time(now_ms, &mut self.recorder)?;
             self.take_watermark()?;
         }
         Ok(())
+    }
+
+    /// The earliest processing time at which something is due.
+    pub fn next_processing_time(&self) -> Option<Timestamp> {
+        self.operator.next_processing_time()
     }
 
     /// The clock's time.

@@ -208,42 +208,50 @@ fn event_time_timers_that_wait_for_the_end() {
     Case::new(job, expected).emits_at_end().run();
 }
 
-/// Holds numbers back until a timer of the clock, a millisecond later, lets them go; the last ones when the input ends.
+/// Holds numbers back until a timer of the clock lets them go; that sets the next one. The last numbers go when the input ends. A
+/// timer that is lost holds everything back, so that no map behind can fail any more.
 #[derive(Clone)]
 struct Hold;
 
 impl KeyedProcessFunction<u64, Number> for Hold {
     type Out = Row;
-    type State = ListState<u64>;
+    type State = (ListState<u64>, ValueState<()>);
 
-    fn open(&mut self, context: &mut OpenContext<'_, u64>) -> Result<ListState<u64>> {
-        context.list_state("held")
+    fn open(&mut self, context: &mut OpenContext<'_, u64>) -> Result<Self::State> {
+        Ok((context.list_state("held")?, context.value_state("has begun")?))
     }
 
     fn process_element(
         &mut self,
         (_, n): Number,
-        held: &mut ListState<u64>,
+        (held, begun): &mut Self::State,
         context: &mut KeyedContext<'_, u64>,
         _: &mut Collector<Row>,
     ) -> Result {
         held.add(n);
-        let now_ms = context.current_processing_time();
-        context.register_processing_time_timer(now_ms + 1);
-        context.register_event_time_timer(i64::MAX - 1);
+        if begun.value().is_none() {
+            begun.update(());
+            let now_ms = context.current_processing_time();
+            context.register_processing_time_timer(now_ms + 1);
+            context.register_event_time_timer(i64::MAX - 1);
+        }
         Ok(())
     }
 
     fn on_timer(
         &mut self,
         _: i64,
-        _: TimeDomain,
-        held: &mut ListState<u64>,
+        domain: TimeDomain,
+        (held, _): &mut Self::State,
         context: &mut KeyedContext<'_, u64>,
         out: &mut Collector<Row>,
     ) -> Result {
         let key = *context.current_key();
         held.take().into_iter().for_each(|n| out.collect((key, n)));
+        if domain == TimeDomain::ProcessingTime {
+            let now_ms = context.current_processing_time();
+            context.register_processing_time_timer(now_ms + 1);
+        }
         Ok(())
     }
 }

@@ -10,5 +10,7 @@ mod ledger;
 mod numbers;
 mod plan;
 
+mod async_io;
 mod keyed;
 mod stateless;
+mod two;
