@@ -266,8 +266,6 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Out = Either<A, B>;
     type Running<N: Push<Either<A, B>>> = N;
     type Cut = Self;
-    type Watermarked<G: WatermarkGenerator<Self::Out>, T: TimestampAssigner<Self::Out>> =
-        Then<Self, AssignTimestampsAndWatermarks<Self::Out, G, T>>;
 
     fn begin(&self) -> &Self {
         self
@@ -275,14 +273,6 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
 
     fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
         next
-    }
-
-    fn watermarked<G, T>(self, strategy: WatermarkStrategy<Self::Out, G, T>) -> Self::Watermarked<G, T>
-    where
-        G: WatermarkGenerator<Self::Out>,
-        T: TimestampAssigner<Self::Out>,
-    {
-        Then::watermarks(self, strategy)
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}

@@ -65,6 +65,3 @@ pub mod prelude {
     pub use streamkeeper_sql::session::{Session, StatementResult};
     pub use streamkeeper_table::{StreamTableEnvironment, Table};
 }
-
-/// Structs as rows of a table: what `#[derive(Record)]` refers to.
-pub use streamkeeper_connectors::record;
