@@ -24,6 +24,7 @@
 //! - [`ConnectedStreams`]: two streams for one operator; [`broadcast`]: rules that change while a job runs
 //! - [`interval_join`]: pairs of records that are close in time
 //! - [`async_io`]: calls to the outside, many at a time
+//! - [`WatermarkStrategy`]: event time; [`OperatorHarness`]: operators in tests; [`connector`]: sources and sinks of one's own
 //! - [`window`]: windows, their triggers and evictors, joins of windows
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
@@ -34,6 +35,7 @@ pub mod chain;
 mod co_process;
 mod collector;
 mod connect;
+pub mod connector;
 mod env;
 mod error;
 mod harness;

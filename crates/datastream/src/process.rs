@@ -17,7 +17,8 @@ use crate::error::{Result, operator_error};
 use crate::key::{CurrentKey, Key};
 use crate::side::{OutputTag, Sides};
 use crate::state::{
-    AggregatingState, ListState, MapState, ReducingState, StateBackend, StateDescriptor, ValueState,
+    AggregatingState, ListState, MapState, OperatorStateReader, OperatorStateWriter, ReducingState,
+    StateBackend, StateDescriptor, ValueState,
 };
 
 /// Which subtask a function runs in.
@@ -75,6 +76,44 @@ impl ProcessContext<'_> {
 }
 
 /// A function of one record, without keyed state.
+///
+/// What it keeps in its own fields is lost in a failure, unless it writes it to each checkpoint: Flink's `CheckpointedFunction`.
+///
+/// ```
+/// use streamkeeper_datastream::state::{OperatorStateReader, OperatorStateWriter};
+/// use streamkeeper_datastream::{Collector, OperatorHarness, ProcessContext, ProcessFunction, Result};
+///
+/// /// Emits records in pairs.
+/// #[derive(Clone, Default)]
+/// struct Pairs(Vec<u32>);
+///
+/// impl ProcessFunction<u32> for Pairs {
+///     type Out = (u32, u32);
+///
+///     fn initialize_state(&mut self, state: &OperatorStateReader<'_>) -> Result {
+///         self.0 = state.list_state("waiting")?;
+///         Ok(())
+///     }
+///     fn snapshot_state(&mut self, state: &mut OperatorStateWriter) -> Result {
+///         state.list_state("waiting", self.0.iter().copied())
+///     }
+///     fn process_element(&mut self, n: u32, _: &mut ProcessContext<'_>, out: &mut Collector<(u32, u32)>) -> Result {
+///         match self.0.pop() {
+///             Some(first) => out.collect((first, n)),
+///             None => self.0.push(n),
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut harness = OperatorHarness::new(|numbers| numbers.process(Pairs::default()))?;
+/// harness.push(1, 0)?;
+/// let snapshot = harness.snapshot()?;
+/// let mut restored = harness.restore(&snapshot, 0, 1)?;
+/// restored.push(2, 5)?;
+/// assert_eq!(restored.take_records(), [((1, 2), 5)]);
+/// # Ok::<(), streamkeeper_datastream::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `ProcessFunction` of records of type `{I}`",
     label = "cannot process `{I}`",
@@ -83,6 +122,24 @@ impl ProcessContext<'_> {
 pub trait ProcessFunction<I>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
+
+    /// Takes what a checkpoint has for the function. Called once in each subtask, before `open`.
+    ///
+    /// # Errors
+    /// Those of the reader, or any, to fail the task.
+    fn initialize_state(&mut self, state: &OperatorStateReader<'_>) -> Result {
+        let _ = state;
+        Ok(())
+    }
+
+    /// Writes what a checkpoint is to keep of the function.
+    ///
+    /// # Errors
+    /// Those of the writer, or any, to fail the task.
+    fn snapshot_state(&mut self, state: &mut OperatorStateWriter) -> Result {
+        let _ = state;
+        Ok(())
+    }
 
     /// Called once in each subtask, before the first record.
     ///
@@ -166,6 +223,8 @@ impl<I, F: ProcessFunction<I>> Logic<I> for ProcessLogic<F, F::Out> {
 
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
         self.runtime = Runtime::new(context);
+        let state = OperatorStateReader::new(&context.restored);
+        self.function.initialize_state(&state).map_err(operator_error)?;
         self.function.open(&TaskInfo::new(context)).map_err(operator_error)
     }
 
@@ -191,6 +250,12 @@ impl<I, F: ProcessFunction<I>> Logic<I> for ProcessLogic<F, F::Out> {
     fn end_step<N: Push<F::Out>>(&mut self, _: &mut N) -> OperatorResult<()> {
         self.runtime.sides.flush();
         Ok(())
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
+        let mut state = OperatorStateWriter::default();
+        self.function.snapshot_state(&mut state).map_err(operator_error)?;
+        Ok(state.into_snapshot())
     }
 }
 

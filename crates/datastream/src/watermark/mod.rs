@@ -225,3 +225,24 @@ impl<T: Data, G: WatermarkGenerator<T>, A: TimestampAssigner<T>> source::Waterma
         Ok(Some(self.output.watermark()).filter(|watermark| *watermark > MIN_WATERMARK))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_splits_generator_goes_on_from_its_checkpoint() {
+        let strategy: &dyn source::WatermarkStrategy<Records<i64>> =
+            &WatermarkStrategy::<i64>::for_bounded_out_of_orderness(Duration::from_millis(5))
+                .with_timestamp_assigner(|n, previous| n + previous);
+        let mut generator = strategy.generator(MIN_WATERMARK);
+        let mut batch = Records::new(vec![100, 90], vec![1, 2]);
+        assert_eq!(generator.on_batch(&mut batch).expect("runs"), Some(95));
+        assert_eq!(batch.timestamps, [101, 92]);
+        let mut restored = strategy.generator(95);
+        let mut late = Records::new(vec![50], vec![0]);
+        assert_eq!(restored.on_batch(&mut late).expect("runs"), Some(95));
+        let none: &dyn source::WatermarkStrategy<Records<i64>> = &WatermarkStrategy::<i64>::no_watermarks();
+        assert_eq!(none.generator(MIN_WATERMARK).on_batch(&mut late).expect("runs"), None);
+    }
+}

@@ -1,11 +1,13 @@
 //! The typed API, end to end.
 
+mod alignment;
 mod async_io;
 mod basics;
 mod broadcast;
 mod connect;
 mod harness;
 mod interval_join;
+mod operator_state;
 mod recovery;
 mod ttl;
 mod ui;

@@ -136,14 +136,24 @@ impl ProcessFunction<i64> for Times {
 fn a_source_assigns_event_times_and_its_watermarks_come_after_each_batch() {
     // A collection is read in batches of 4096.
     let env = StreamExecutionEnvironment::new();
-    let times =
-        env.from_collection(0..5_000i64).assign_timestamps_and_watermarks(seconds()).process(Times).collect();
+    let times = env
+        .from_collection(0..20_000i64)
+        .assign_timestamps_and_watermarks(seconds())
+        .process(Times)
+        .collect();
     env.execute("times").expect("runs");
     let times = times.take();
-    assert_eq!(times[0], (0, Some(0), i64::MIN));
-    assert_eq!(times[4095], (4095, Some(4_095_000), i64::MIN));
-    assert_eq!(times[4096], (4096, Some(4_096_000), 4_092_999));
-    assert_eq!(times.len(), 5_000);
+    let mut last = (-1, None, i64::MIN);
+    let mut advances = 0;
+    for (i, time) in times.iter().enumerate() {
+        assert_eq!((time.0, time.1), (i as i64, Some(i as i64 * 1_000)));
+        if time.2 != last.2 {
+            assert_eq!(time.2, last.0 * 1_000 - 2_001, "of the batch before");
+            advances += 1;
+        }
+        last = *time;
+    }
+    assert!(times.len() == 20_000 && (1..1_000).contains(&advances), "{advances}");
 }
 
 #[test]
