@@ -19,13 +19,19 @@ fn expected(numbers: &[Number]) -> Vec<Row> {
     numbers.iter().map(|(key, n)| (*key, n * 2)).collect()
 }
 
+fn ordered(numbers: DataStream<Number>) -> DataStream<Row> {
+    numbers.ordered_wait(answer, Duration::from_secs(60), 50).shared()
+}
+
 #[test]
 fn ordered_async_calls() {
-    fn job(numbers: DataStream<Number>) -> DataStream<Row> {
-        numbers.ordered_wait(answer, Duration::from_secs(60), 50).shared()
-    }
+    Case::new(ordered, expected).at_one_parallelism().run();
+}
+
+#[test]
+fn ordered_async_calls_at_other_parallelisms() {
     // Calls in flight are dealt out anew, and may then be overtaken.
-    Case::new(job, expected).in_any_order().run();
+    Case::new(ordered, expected).in_any_order().run();
 }
 
 #[test]
