@@ -1,7 +1,7 @@
 //! The typed API beside a hand-written loop and beside renoir: the same jobs, each run in a process of its own.
 //!
 //! `cargo run --release [-- RECORDS]` runs all and prints a table: wall and CPU seconds, peak memory, records per CPU-second, and
-//! the ratios to the loop. Ours takes a checkpoint to a directory every second; the others cannot.
+//! the ratios to the loop. Ours takes a checkpoint to a directory every ten seconds, and at the end; the others cannot.
 
 mod bare;
 mod jobs;

@@ -41,7 +41,7 @@ pub fn run(job: &str, parallelism: usize, records: u64) -> u64 {
     env.set("parallelism.default", &parallelism.to_string()).expect("a parallelism");
     let checkpoints = std::env::temp_dir().join(format!("datastream-bench-{}", std::process::id()));
     env.set("execution.checkpointing.dir", &checkpoints.to_string_lossy()).expect("a directory");
-    env.enable_checkpointing(Duration::from_secs(1)).expect("an interval");
+    env.enable_checkpointing(Duration::from_secs(10)).expect("an interval");
     let sum = Arc::new(AtomicU64::new(0));
     let numbers = env.from_sequence(0, records);
     match job {

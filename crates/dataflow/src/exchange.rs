@@ -14,7 +14,7 @@ use crate::error::OperatorResult;
 use crate::key_group::{KeySelector, key_group, subtask_of};
 
 /// Rows at which a channel's pending rows are sent.
-const COALESCE_ROWS: usize = 2048;
+const COALESCE_ROWS: usize = 1024;
 
 /// Says to which of a consumer's subtasks each row goes.
 pub trait Partitioner<B>: Send + Sync {
@@ -93,6 +93,8 @@ pub(crate) type EdgeEnds = (Vec<Box<dyn Any + Send>>, Vec<Box<dyn Any + Send>>);
 /// Makes the channels of an edge of batches `B`.
 pub(crate) fn connect<B: Batch>(exchange: &Exchange<B>, setup: &EdgeSetup<'_>) -> EdgeEnds {
     let (producers, consumers) = (setup.producers.len(), setup.consumers.len());
+    let owner = |group| subtask_of(group, consumers, setup.max_parallelism) as u32;
+    let owners: Arc<[u32]> = (0..setup.max_parallelism).map(owner).collect();
     let mut receivers: Vec<Vec<Box<dyn Receiver<B>>>> = setup.consumers.iter().map(|_| Vec::new()).collect();
     let mut outputs: Vec<Box<dyn Any + Send>> = Vec::new();
     for (p, producer) in setup.producers.iter().enumerate() {
@@ -108,7 +110,7 @@ pub(crate) fn connect<B: Batch>(exchange: &Exchange<B>, setup: &EdgeSetup<'_>) -
             exchange: exchange.clone(),
             next: p % channels.len().max(1),
             channels,
-            max_parallelism: setup.max_parallelism,
+            owners: owners.clone(),
             buffer_timeout: setup.buffer_timeout,
             pending_since: None,
             hashes: Vec::new(),
@@ -151,7 +153,8 @@ pub(crate) struct EdgeOutput<B> {
     exchange: Exchange<B>,
     channels: Vec<PendingChannel<B>>,
     next: usize,
-    max_parallelism: u16,
+    /// The subtask that owns each key group.
+    owners: Arc<[u32]>,
     buffer_timeout: Duration,
     pending_since: Option<Instant>,
     hashes: Vec<u64>,
@@ -175,9 +178,9 @@ impl<B: Batch> EdgeOutput<B> {
             Exchange::Hash(_) | Exchange::Custom(_) if parallelism == 1 => self.channels[0].add(batch)?,
             Exchange::Hash(keys) => {
                 keys.hash(&batch, &mut self.hashes)?;
-                let max = self.max_parallelism;
+                let owners = &self.owners;
                 self.targets.clear();
-                let target = |hash: &u64| subtask_of(key_group(*hash, max), parallelism, max) as u32;
+                let target = |hash: &u64| owners[usize::from(key_group(*hash, owners.len() as u16))];
                 self.targets.extend(self.hashes.iter().map(target));
                 self.deal(batch)?;
             }

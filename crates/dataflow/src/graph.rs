@@ -19,7 +19,7 @@ use crate::operator::OperatorFactory;
 use crate::output::{SidePort, side_port};
 use crate::side_output::SideOutputs;
 use crate::sink::Committer;
-use crate::source::{Source, SplitEnumerator, WatermarkStrategy};
+use crate::source::{Source, SplitEnumerator, WatermarkAlignment, WatermarkStrategy};
 use crate::task::{self, TaskBody, TaskSetup};
 
 /// Index of a vertex in its graph.
@@ -206,6 +206,8 @@ pub struct Vertex {
     pub operators: Vec<String>,
     pub(crate) body: BodyFactory,
     pub(crate) enumerator: Option<EnumeratorFactory>,
+    /// Of a source that keeps pace with others.
+    pub(crate) alignment: Option<WatermarkAlignment>,
     pub(crate) committers: Vec<(String, Arc<dyn Committer>)>,
     pub(crate) ports: Vec<VertexPort>,
     pub(crate) inputs: Vec<Edge>,
@@ -220,6 +222,7 @@ impl Vertex {
             parallelism,
             body: Arc::new(|_| Err(OperatorError::fatal("a vertex has no body"))),
             enumerator: None,
+            alignment: None,
             committers: Vec::new(),
             ports: vec![VertexPort::default()],
             inputs: Vec::new(),
@@ -302,6 +305,7 @@ impl JobGraph {
             Arc::new(move |parallelism, restored| enumerator_source.enumerator(parallelism, restored));
         let mut vertex = Vertex::new(source.uid.clone(), source.name.clone(), parallelism);
         vertex.enumerator = Some(enumerator);
+        vertex.alignment = source.watermarks.as_ref().and_then(|strategy| strategy.alignment());
         head.iter().for_each(|head| vertex.append(head));
         rest.iter().for_each(|node| vertex.append(node));
         vertex.body = Arc::new(move |setup| task::source_body(&source, head.as_ref(), &rest, setup));

@@ -67,7 +67,7 @@ pub fn fold(so_far: u64, column: u64) -> u64 {
 /// The key group of a key with this hash.
 #[inline]
 pub fn key_group(hash: u64, max_parallelism: u16) -> u16 {
-    ((hash >> 32) % u64::from(max_parallelism)) as u16
+    ((hash >> 32) as u32 % u32::from(max_parallelism)) as u16
 }
 
 /// The subtask that owns a key group.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::channel::{Signal, lock};
 use crate::element::{Barrier, CheckpointId};
 use crate::source::Assignment;
+use crate::time::Timestamp;
 
 /// One order.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) enum Mail {
     Trigger(Barrier),
     /// To a source: its answer.
     Assign(Assignment),
+    /// To a source that keeps pace with others: its watermark may go so far.
+    LimitWatermark(Timestamp),
     /// The checkpoint is durable.
     CheckpointComplete(CheckpointId),
     /// The job is done: leave.

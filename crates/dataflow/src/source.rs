@@ -2,6 +2,8 @@
 //!
 //! Invariant: a split is in the enumerator's snapshot or in exactly one reader's, never in both and never in none.
 
+use std::time::Duration;
+
 use crate::error::OperatorResult;
 use crate::operator::OperatorContext;
 use crate::time::Timestamp;
@@ -109,9 +111,26 @@ pub trait WatermarkStrategy<B>: Send + Sync {
     fn generator(&self, restored: Timestamp) -> Box<dyn WatermarkGenerator<B>>;
 
     /// After this long without a record a split is idle: it holds back nobody's watermark. `None`: never.
-    fn idle_timeout(&self) -> Option<std::time::Duration> {
+    fn idle_timeout(&self) -> Option<Duration> {
         None
     }
+
+    /// With which sources its readers keep pace. `None`: with none.
+    fn alignment(&self) -> Option<WatermarkAlignment> {
+        None
+    }
+}
+
+/// A group of sources that keep pace: a reader whose watermark is ahead of the group's smallest by more than `max_drift` reads
+/// nothing until the others have come closer. Idle readers, and those at their end, hold nobody back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkAlignment {
+    /// Names the group, within the job.
+    pub group: String,
+    /// How far ahead a reader may be.
+    pub max_drift: Duration,
+    /// How often a reader tells its watermark at most.
+    pub update_interval: Duration,
 }
 
 /// Finds the watermark in the batches of one split.

@@ -9,8 +9,11 @@ use streamkeeper_dataflow::graph::{Exchange, Input, JobGraph, OperatorNode, Port
 use streamkeeper_dataflow::operator::OperatorFactory;
 
 use crate::Data;
-use crate::chain::{Begin, Emit, Fused, OperatorMeta, Pipeline, Push, Rest};
+use crate::chain::{Begin, Emit, Fused, OperatorMeta, Pipeline, Push, Rest, Then};
 use crate::stream::DataStream;
+use crate::watermark::{
+    AssignTimestampsAndWatermarks, TimestampAssigner, WatermarkGenerator, WatermarkStrategy,
+};
 
 /// The output of a task, and how its rows are dealt out to the next.
 #[derive(Clone)]
@@ -67,6 +70,15 @@ pub struct FromSource<T> {
     pub(crate) parallelism: usize,
 }
 
+fn copy<T>(node: &SourceNode<Records<T>>) -> SourceNode<Records<T>> {
+    SourceNode {
+        name: node.name.clone(),
+        uid: node.uid.clone(),
+        source: node.source.clone(),
+        watermarks: node.watermarks.clone(),
+    }
+}
+
 /// Records of two types, for an operator with two inputs.
 #[derive(Clone)]
 pub struct FromTwo<A, B> {
@@ -76,7 +88,7 @@ pub struct FromTwo<A, B> {
 }
 
 /// A task's operators as one node of the graph; `None` when there are none.
-fn fuse<B, P>(mut pipeline: P) -> Option<OperatorNode<B, Records<P::Out>>>
+pub(crate) fn fuse<B, P>(mut pipeline: P) -> Option<OperatorNode<B, Records<P::Out>>>
 where
     B: Rows,
     P: Pipeline,
@@ -137,6 +149,8 @@ impl<T: Data> Pipeline for FromPorts<T> {
     type Out = T;
     type Running<N: Push<T>> = N;
     type Cut = FromPorts<T>;
+    type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> =
+        Then<Self, AssignTimestampsAndWatermarks<T, G, A>>;
 
     fn begin(&self) -> &Self {
         self
@@ -144,6 +158,14 @@ impl<T: Data> Pipeline for FromPorts<T> {
 
     fn start<N: Push<T>>(&self, next: N) -> N {
         next
+    }
+
+    fn watermarked<G, A>(self, strategy: WatermarkStrategy<T, G, A>) -> Self::Watermarked<G, A>
+    where
+        G: WatermarkGenerator<T>,
+        A: TimestampAssigner<T>,
+    {
+        Then::watermarks(self, strategy)
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
@@ -170,13 +192,7 @@ impl<T: Data> Begin for FromSource<T> {
         rest: Rest<P::Out>,
     ) -> Port<Records<P::Out>> {
         let begin = pipeline.begin().clone();
-        let node = &begin.node;
-        let source = SourceNode {
-            name: node.name.clone(),
-            uid: node.uid.clone(),
-            source: node.source.clone(),
-            watermarks: node.watermarks.clone(),
-        };
+        let source = copy(&begin.node);
         match fuse(pipeline) {
             Some(head) => graph.add_source_with(source, begin.parallelism, head, rest),
             None => {
@@ -193,6 +209,8 @@ impl<T: Data> Pipeline for FromSource<T> {
     type Out = T;
     type Running<N: Push<T>> = N;
     type Cut = FromPorts<T>;
+    type Watermarked<G: WatermarkGenerator<T>, A: TimestampAssigner<T>> = Self;
+    const IS_SOURCE: bool = true;
 
     fn begin(&self) -> &Self {
         self
@@ -200,6 +218,15 @@ impl<T: Data> Pipeline for FromSource<T> {
 
     fn start<N: Push<T>>(&self, next: N) -> N {
         next
+    }
+
+    fn watermarked<G, A>(mut self, strategy: WatermarkStrategy<T, G, A>) -> Self
+    where
+        G: WatermarkGenerator<T>,
+        A: TimestampAssigner<T>,
+    {
+        self.node = Arc::new(SourceNode { watermarks: Some(Arc::new(strategy)), ..copy(&self.node) });
+        self
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
@@ -238,7 +265,11 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Begin = Self;
     type Out = Either<A, B>;
     type Running<N: Push<Either<A, B>>> = N;
+    type Watermarked<G: WatermarkGenerator<Either<A, B>>, W: TimestampAssigner<Either<A, B>>> =
+        Then<Self, AssignTimestampsAndWatermarks<Either<A, B>, G, W>>;
     type Cut = Self;
+    type Watermarked<G: WatermarkGenerator<Self::Out>, T: TimestampAssigner<Self::Out>> =
+        Then<Self, AssignTimestampsAndWatermarks<Self::Out, G, T>>;
 
     fn begin(&self) -> &Self {
         self
@@ -248,7 +279,23 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
         next
     }
 
+    fn watermarked<G, T>(self, strategy: WatermarkStrategy<Self::Out, G, T>) -> Self::Watermarked<G, T>
+    where
+        G: WatermarkGenerator<Self::Out>,
+        T: TimestampAssigner<Self::Out>,
+    {
+        Then::watermarks(self, strategy)
+    }
+
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn watermarked<G, W>(self, strategy: WatermarkStrategy<Either<A, B>, G, W>) -> Self::Watermarked<G, W>
+    where
+        G: WatermarkGenerator<Either<A, B>>,
+        W: TimestampAssigner<Either<A, B>>,
+    {
+        Then::watermarks(self, strategy)
+    }
 
     fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
         DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })

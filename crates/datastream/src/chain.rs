@@ -17,6 +17,9 @@ use streamkeeper_dataflow::time::Timestamp;
 use crate::Data;
 use crate::begin::FromPorts;
 use crate::stream::DataStream;
+use crate::watermark::{
+    AssignTimestampsAndWatermarks, TimestampAssigner, WatermarkGenerator, WatermarkStrategy,
+};
 
 /// Name and id of an operator.
 #[derive(Debug, Clone)]
@@ -526,12 +529,25 @@ pub trait Pipeline: Clone + Send + Sync + 'static {
     type Running<N: Push<Self::Out>>: Push<Item<Self::Begin>, Last = N::Last>;
     /// What an operator at a parallelism of its own begins with, when it follows this one.
     type Cut: Pipeline<Out = Self::Out>;
+    /// The task with event times and watermarks by a strategy: the source's own where it is but a source, one more stage
+    /// elsewhere.
+    type Watermarked<G: WatermarkGenerator<Self::Out>, A: TimestampAssigner<Self::Out>>: Pipeline<
+        Out = Self::Out,
+    >;
+    /// It is but a source.
+    const IS_SOURCE: bool = false;
 
     /// Where its records come from.
     fn begin(&self) -> &Self::Begin;
 
     /// Starts the chain in one subtask.
     fn start<N: Push<Self::Out>>(&self, next: N) -> Self::Running<N>;
+
+    /// Adds event times and watermarks.
+    fn watermarked<G, A>(self, strategy: WatermarkStrategy<Self::Out, G, A>) -> Self::Watermarked<G, A>
+    where
+        G: WatermarkGenerator<Self::Out>,
+        A: TimestampAssigner<Self::Out>;
 
     /// Calls `visit` with each operator's name and id, in order.
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta));
@@ -548,11 +564,21 @@ pub struct Then<P, S> {
     pub(crate) meta: OperatorMeta,
 }
 
+impl<P, T: Data, G, A> Then<P, AssignTimestampsAndWatermarks<T, G, A>> {
+    /// A pipeline, and an operator that gives event times and watermarks.
+    pub(crate) fn watermarks(pipeline: P, strategy: WatermarkStrategy<T, G, A>) -> Self {
+        let meta = OperatorMeta::new("Timestamps/Watermarks");
+        Self { pipeline, stage: AssignTimestampsAndWatermarks(strategy), meta }
+    }
+}
+
 impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     type Begin = P::Begin;
     type Out = S::Out;
     type Running<N: Push<S::Out>> = P::Running<Linked<S::Logic, N, P::Out>>;
     type Cut = FromPorts<S::Out>;
+    type Watermarked<G: WatermarkGenerator<S::Out>, A: TimestampAssigner<S::Out>> =
+        Then<Self, AssignTimestampsAndWatermarks<S::Out, G, A>>;
 
     fn begin(&self) -> &P::Begin {
         self.pipeline.begin()
@@ -561,6 +587,14 @@ impl<P: Pipeline, S: Stage<P::Out>> Pipeline for Then<P, S> {
     fn start<N: Push<S::Out>>(&self, next: N) -> Self::Running<N> {
         let logic = self.stage.logic();
         self.pipeline.start(Linked { meta: self.meta.clone(), logic, next, input: PhantomData })
+    }
+
+    fn watermarked<G, A>(self, strategy: WatermarkStrategy<S::Out, G, A>) -> Self::Watermarked<G, A>
+    where
+        G: WatermarkGenerator<S::Out>,
+        A: TimestampAssigner<S::Out>,
+    {
+        Then::watermarks(self, strategy)
     }
 
     fn visit(&mut self, visit: &mut dyn FnMut(&mut OperatorMeta)) {

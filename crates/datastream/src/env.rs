@@ -19,6 +19,7 @@ use crate::chain::OperatorMeta;
 use crate::error::Error;
 use crate::source::{CollectionSource, NumberSequenceSource};
 use crate::stream::DataStream;
+use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
 
 /// A sink that is added to the graph when its settings are known.
 type PendingSink = Box<dyn FnOnce(&Topology)>;
@@ -30,9 +31,31 @@ pub(crate) struct Topology {
     /// How often a generated uid was asked for: operators that are told apart by nothing else get a number.
     generated: RefCell<HashMap<u64, u32>>,
     pub(crate) parallelism: std::cell::Cell<usize>,
+    /// What was asked for and is impossible.
+    refused: RefCell<Vec<String>>,
 }
 
 impl Topology {
+    pub(crate) fn new(max_parallelism: u16, parallelism: usize) -> Self {
+        Self {
+            graph: RefCell::new(JobGraph::new(max_parallelism)),
+            pending: RefCell::default(),
+            generated: RefCell::default(),
+            parallelism: std::cell::Cell::new(parallelism),
+            refused: RefCell::default(),
+        }
+    }
+
+    /// The job cannot be executed; the first reason is told.
+    pub(crate) fn refuse(&self, reason: String) {
+        self.refused.borrow_mut().push(reason);
+    }
+
+    /// Why the job cannot be executed, if so.
+    pub(crate) fn take_refusal(&self) -> Option<String> {
+        self.refused.take().into_iter().next()
+    }
+
     /// The uid of an operator without one: the same as long as its kind and what comes before it are the same.
     pub(crate) fn generate_uid(&self, kind: &str, parents: &[String]) -> String {
         let text = format!("{kind}({})", parents.join(","));
@@ -100,12 +123,7 @@ impl StreamExecutionEnvironment {
     /// An environment with the default configuration.
     pub fn new() -> Self {
         let config = Config::default();
-        let topology = Topology {
-            graph: RefCell::new(JobGraph::new(config.max_parallelism())),
-            pending: RefCell::default(),
-            generated: RefCell::default(),
-            parallelism: std::cell::Cell::new(config.parallelism()),
-        };
+        let topology = Topology::new(config.max_parallelism(), config.parallelism());
         Self {
             topology: Rc::new(topology),
             config: RefCell::new(config),
@@ -173,7 +191,10 @@ impl StreamExecutionEnvironment {
         if let Some(warning) = config.set(key, value).map_err(Error::Configuration)? {
             tracing::warn!("{warning}");
         }
-        self.topology.parallelism.set(config.parallelism());
+        // Another key does not undo `set_parallelism`.
+        if key == "parallelism.default" {
+            self.topology.parallelism.set(config.parallelism());
+        }
         self.topology.graph.borrow_mut().max_parallelism = config.max_parallelism();
         Ok(())
     }
@@ -203,6 +224,22 @@ impl StreamExecutionEnvironment {
         source: impl Source<Records<T>> + 'static,
     ) -> DataStream<T, FromSource<T>> {
         self.source("Source", Arc::new(source), self.topology.parallelism.get())
+    }
+
+    /// A stream of what a source reads, with event times and watermarks by `strategy`, under this name: Flink's
+    /// `fromSource`.
+    pub fn from_source_with<T, G, A>(
+        &self,
+        source: impl Source<Records<T>> + 'static,
+        strategy: WatermarkStrategy<T, G, A>,
+        name: &str,
+    ) -> DataStream<T, FromSource<T>>
+    where
+        T: Data,
+        G: WatermarkGenerator<T>,
+        A: TimestampAssigner<T>,
+    {
+        self.from_source(source).name(name).assign_timestamps_and_watermarks(strategy)
     }
 
     /// A bounded stream of these records, in order.
@@ -251,6 +288,9 @@ impl StreamExecutionEnvironment {
         let empty = JobGraph::new(config.max_parallelism());
         let graph = self.topology.graph.replace(empty);
         self.topology.generated.borrow_mut().clear();
+        if let Some(reason) = self.topology.take_refusal() {
+            return Err(Error::InvalidJob(reason));
+        }
         if graph.vertices.is_empty() {
             return Err(Error::InvalidJob(
                 "No operators defined in streaming topology. Cannot execute.".into(),

@@ -32,6 +32,9 @@ pub enum Error {
     /// The job has no operators, or asks for something impossible.
     #[error("{0}")]
     InvalidJob(String),
+    /// An operator failed in a harness.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// It was started, or could not be.
     #[error("job {name}: {source}")]
     Job {

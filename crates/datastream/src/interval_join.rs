@@ -132,6 +132,12 @@ where
         F: ProcessJoinFunction<L, R>,
     {
         let Self { streams, lower_ms, upper_ms, late } = self;
+        if lower_ms > upper_ms {
+            streams.topology.refuse(format!(
+                "an interval join needs a lower bound <= its upper bound, but {lower_ms} ms > {upper_ms} ms (exclusive bounds \
+                 count as one millisecond further in)"
+            ));
+        }
         streams.operator("Interval Join", Join { function, lower_ms, upper_ms, late })
     }
 }
@@ -297,13 +303,6 @@ where
     type State = (ValueState<Buffer<L>>, ValueState<Buffer<R>>);
 
     fn open(&mut self, context: &mut OpenContext<'_, K>) -> Result<Self::State> {
-        let (lower, upper) = (self.lower_ms, self.upper_ms);
-        if lower > upper {
-            return Err(Box::new(OperatorError::fatal(format!(
-                "an interval join needs a lower bound <= its upper bound, but {lower} ms > {upper} ms (after exclusive bounds \
-                 were moved inwards)"
-            ))));
-        }
         self.function.open(context.task_info())?;
         Ok((context.value_state("left")?, context.value_state("right")?))
     }

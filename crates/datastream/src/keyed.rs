@@ -180,7 +180,7 @@ where
         RollingLogic {
             fold: self.fold.clone(),
             selector: self.selector.clone(),
-            values: KeyedState::new(0..0),
+            values: KeyedState::default(),
             max_parallelism: 1,
             records: PhantomData,
         }
@@ -202,8 +202,7 @@ where
 
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
         self.max_parallelism = context.max_parallelism;
-        let groups = context.key_groups.clone();
-        self.values = KeyedState::restore(groups, VALUE, &Self::shape(), &context.restored)?;
+        self.values = KeyedState::restore(VALUE, &Self::shape(), &context.restored)?;
         Ok(())
     }
 
@@ -214,9 +213,8 @@ where
         timestamp: Timestamp,
         next: &mut N,
     ) -> OperatorResult<()> {
-        let Self { fold, selector, values, max_parallelism, .. } = self;
-        let (key, value) = selector
-            .with(&record, |key| values.entry(key_group(key.key_hash(), *max_parallelism), key, || None))?;
+        let Self { fold, selector, values, .. } = self;
+        let (key, value) = selector.with(&record, |key| values.entry(key, || None));
         let folded = fold.fold(value.take(), record);
         let result = fold.result(key, &folded);
         *value = Some(folded);
@@ -224,6 +222,8 @@ where
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
-        Ok(Some(self.values.snapshot(VALUE, Self::shape())))
+        let max = self.max_parallelism;
+        let key_group = move |key: &S::Key| key_group(key.key_hash(), max);
+        Ok(Some(self.values.snapshot(VALUE, Self::shape(), key_group)))
     }
 }

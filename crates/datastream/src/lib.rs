@@ -24,6 +24,7 @@
 //! - [`ConnectedStreams`]: two streams for one operator; [`broadcast`]: rules that change while a job runs
 //! - [`interval_join`]: pairs of records that are close in time
 //! - [`async_io`]: calls to the outside, many at a time
+//! - [`window`]: windows, their triggers and evictors, joins of windows
 //! - [`chain`]: how operators become one call tree
 mod aggregate;
 pub mod async_io;
@@ -35,6 +36,7 @@ mod collector;
 mod connect;
 mod env;
 mod error;
+mod harness;
 pub mod interval_join;
 mod key;
 mod keyed;
@@ -47,6 +49,8 @@ mod source;
 mod stages;
 pub mod state;
 mod stream;
+mod watermark;
+pub mod window;
 
 pub use aggregate::AggregateFunction;
 pub use async_io::{AsyncDataStream, AsyncFn, AsyncFunction, AsyncRetryStrategy};
@@ -60,6 +64,7 @@ pub use collector::Collector;
 pub use connect::{Connect, ConnectedStreams, KeyedConnectedStreams, KeyedTwo, Two};
 pub use env::StreamExecutionEnvironment;
 pub use error::{Error, Result};
+pub use harness::{HarnessOutput, HarnessSnapshot, OperatorHarness};
 pub use interval_join::{IntervalJoin, IntervalJoined, JoinContext, ProcessJoinFunction};
 pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
 pub use keyed::{Keyed, KeyedStream};
@@ -70,6 +75,11 @@ pub use process::{
 pub use side::{OutputTag, Sides};
 pub use sink::Collected;
 pub use stream::{DataStream, DataStreamSink};
+pub use streamkeeper_dataflow::batch::{Either, Records};
+pub use watermark::{
+    AssignLogic, AssignTimestampsAndWatermarks, BoundedOutOfOrderness, NoWatermarks, RecordTimestamps,
+    TimestampAssigner, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+};
 
 /// A record: it can be copied, sent to another thread, and written to a checkpoint or another process. Derive `Clone`, and
 /// serde's `Serialize` and `Deserialize`.

@@ -16,7 +16,9 @@ use crate::collector::Collector;
 use crate::error::{Result, operator_error};
 use crate::key::{CurrentKey, Key};
 use crate::side::{OutputTag, Sides};
-use crate::state::{AggregatingState, ListState, MapState, ReducingState, StateBackend, ValueState};
+use crate::state::{
+    AggregatingState, ListState, MapState, ReducingState, StateBackend, StateDescriptor, ValueState,
+};
 
 /// Which subtask a function runs in.
 #[derive(Debug, Clone)]
@@ -204,20 +206,20 @@ impl<K: Key + Sync> OpenContext<'_, K> {
         self.info
     }
 
-    /// One value per key.
+    /// One value per key. A state is given by its name, or by a [`StateDescriptor`] that says how long its values live.
     ///
     /// # Errors
     /// When the name is taken, or the checkpoint has the state under another type. So for all states.
-    pub fn value_state<V: Data>(&mut self, name: &str) -> Result<ValueState<V>> {
-        Ok(ValueState::register(self.backend, name)?)
+    pub fn value_state<V: Data>(&mut self, state: impl Into<StateDescriptor>) -> Result<ValueState<V>> {
+        Ok(ValueState::register(self.backend, state)?)
     }
 
     /// A list per key.
     ///
     /// # Errors
     /// As for [`OpenContext::value_state`].
-    pub fn list_state<V: Data>(&mut self, name: &str) -> Result<ListState<V>> {
-        Ok(ListState::register(self.backend, name)?)
+    pub fn list_state<V: Data>(&mut self, state: impl Into<StateDescriptor>) -> Result<ListState<V>> {
+        Ok(ListState::register(self.backend, state)?)
     }
 
     /// A map per key.
@@ -226,9 +228,9 @@ impl<K: Key + Sync> OpenContext<'_, K> {
     /// As for [`OpenContext::value_state`].
     pub fn map_state<UK: Data + Eq + std::hash::Hash, UV: Data>(
         &mut self,
-        name: &str,
+        state: impl Into<StateDescriptor>,
     ) -> Result<MapState<UK, UV>> {
-        Ok(MapState::register(self.backend, name)?)
+        Ok(MapState::register(self.backend, state)?)
     }
 
     /// One value per key, into which each added value is reduced.
@@ -237,10 +239,10 @@ impl<K: Key + Sync> OpenContext<'_, K> {
     /// As for [`OpenContext::value_state`].
     pub fn reducing_state<V: Data, F: Fn(V, V) -> V>(
         &mut self,
-        name: &str,
+        state: impl Into<StateDescriptor>,
         reduce: F,
     ) -> Result<ReducingState<V, F>> {
-        Ok(ReducingState::register(self.backend, name, reduce)?)
+        Ok(ReducingState::register(self.backend, state, reduce)?)
     }
 
     /// One accumulator per key.
@@ -249,10 +251,10 @@ impl<K: Key + Sync> OpenContext<'_, K> {
     /// As for [`OpenContext::value_state`].
     pub fn aggregating_state<A: AggregateFunction>(
         &mut self,
-        name: &str,
+        state: impl Into<StateDescriptor>,
         function: A,
     ) -> Result<AggregatingState<A>> {
-        Ok(AggregatingState::register(self.backend, name, function)?)
+        Ok(AggregatingState::register(self.backend, state, function)?)
     }
 }
 

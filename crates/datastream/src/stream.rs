@@ -25,6 +25,7 @@ use crate::process::{Process, ProcessFunction};
 use crate::side::OutputTag;
 use crate::sink::{Collected, Discard, Print};
 use crate::stages::{Filter, FlatMap, FlatMapWith, Inspect, Map, TryMap};
+use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
 
 /// A stream of records of type `T`.
 ///
@@ -74,7 +75,7 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
     }
 
     /// Gives all operators of the task their uids; returns the last.
-    fn resolve(&mut self) -> String {
+    pub(crate) fn resolve(&mut self) -> String {
         let parents = self.pipeline.begin().parents();
         let pipeline = &mut self.pipeline;
         self.topology.resolve(parents, |visit| pipeline.visit(visit))
@@ -168,6 +169,34 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
         self.then("Process", Process(function))
     }
 
+    /// Gives each record its event time, and the stream its watermarks.
+    ///
+    /// Directly behind a source it is part of the source: each of its splits has a watermark of its own, and the reader has the
+    /// smallest. Behind an operator it is one more operator; watermarks from before are ignored then.
+    ///
+    /// ```
+    /// # use streamkeeper_datastream::{StreamExecutionEnvironment, WatermarkStrategy};
+    /// let env = StreamExecutionEnvironment::new();
+    /// let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|second: &i64, _| second * 1_000);
+    /// let seconds = env.from_collection([1, 2, 3]).assign_timestamps_and_watermarks(strategy).collect();
+    /// env.execute("seconds")?;
+    /// assert_eq!(seconds.take(), [1, 2, 3]);
+    /// # Ok::<(), streamkeeper_datastream::Error>(())
+    /// ```
+    pub fn assign_timestamps_and_watermarks<G, A>(
+        self,
+        strategy: WatermarkStrategy<T, G, A>,
+    ) -> DataStream<T, P::Watermarked<G, A>>
+    where
+        G: WatermarkGenerator<T>,
+        A: TimestampAssigner<T>,
+    {
+        if let Err(reason) = strategy.check(P::IS_SOURCE) {
+            self.topology.refuse(reason);
+        }
+        DataStream::new(self.topology, self.pipeline.watermarked(strategy))
+    }
+
     /// Completes the task that produces the stream. Its records can then be read by any number of operators.
     ///
     /// ```
@@ -245,7 +274,7 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
         self.key_by_selector(KeyRef(key, PhantomData))
     }
 
-    fn key_by_selector<S: KeySelector<T>>(self, selector: S) -> KeyedStream<T, S> {
+    pub(crate) fn key_by_selector<S: KeySelector<T>>(self, selector: S) -> KeyedStream<T, S> {
         let parallelism = self.topology.parallelism.get();
         let (topology, ports) = self.close();
         let exchange = Exchange::Hash(crate::key::exchange(&selector));

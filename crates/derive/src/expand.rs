@@ -23,22 +23,22 @@ pub(crate) fn record(input: &DeriveInput) -> Result<TokenStream> {
     let fields = columns.iter().map(|c| field(c, &record));
     let writes = columns.iter().enumerate().map(|(i, c)| {
         let (ident, ty) = (c.ident, c.ty);
-        quote_spanned! {ty.span()=>
+        quote! {
             #record::derive::write::<#ty>(records.clone().map(|r| r.map(|r| &r.#ident)), &fields[#i])?
         }
     });
     let readers: Vec<Ident> = (0..columns.len()).map(|i| format_ident!("column_{i}")).collect();
     let reader_types = columns.iter().map(|c| {
         let ty = c.ty;
-        quote_spanned!(ty.span()=> <#ty as #record::FieldValue>::Reader)
+        quote!(<#ty as #record::FieldValue>::Reader)
     });
     let opens = columns.iter().map(|c| {
         let (ty, name) = (c.ty, &c.name);
-        quote_spanned!(ty.span()=> #record::derive::reader::<#ty>(cells, #name)?)
+        quote!(#record::derive::reader::<#ty>(cells, #name)?)
     });
     let reads = columns.iter().zip(&readers).map(|(c, reader)| {
-        let (ident, ty) = (c.ident, c.ty);
-        quote_spanned!(ty.span()=> #ident: <#ty as #record::FieldValue>::read(#reader, row))
+        let ident = c.ident;
+        quote!(#ident: #record::FieldValue::read(#reader, row))
     });
     let rowtime_const = rowtime
         .map(|i| quote!(const ROWTIME: ::core::option::Option<usize> = ::core::option::Option::Some(#i);));

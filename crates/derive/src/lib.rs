@@ -18,8 +18,13 @@ use proc_macro::TokenStream;
 /// | `#[record(precision = 6)]` | fields | the precision of a timestamp, 0 to 9; the rest is cut |
 /// | `#[record(crate = "path")]` | struct | where to find `streamkeeper::record`, when it is not there |
 ///
-/// ```ignore
-/// #[derive(Clone, Serialize, Deserialize, Record)]
+/// ```
+/// # extern crate streamkeeper_connectors as streamkeeper;
+/// use chrono::{DateTime, Utc};
+/// use streamkeeper::record::{Decimal, Record as _};
+/// use streamkeeper_derive::Record;
+///
+/// #[derive(Record)]
 /// struct Bid {
 ///     #[record(key)]
 ///     auction: i64,
@@ -28,6 +33,47 @@ use proc_macro::TokenStream;
 ///     bidder: Option<String>,
 ///     #[record(rowtime)]
 ///     at: DateTime<Utc>,
+/// }
+///
+/// let columns: Vec<String> = Bid::fields().iter().map(|f| format!("{} {}", f.name, f.data_type)).collect();
+/// assert_eq!(
+///     columns,
+///     [
+///         "auction BIGINT NOT NULL",
+///         "price DECIMAL(10, 2) NOT NULL",
+///         "from STRING",
+///         "at TIMESTAMP_LTZ(3) NOT NULL"
+///     ]
+/// );
+/// ```
+///
+/// What no column holds does not compile:
+///
+/// ```compile_fail,E0277
+/// # extern crate streamkeeper_connectors as streamkeeper;
+/// #[derive(streamkeeper_derive::Record)]
+/// struct Counter {
+///     n: u64, // `u64` cannot be a field of a record
+/// }
+/// ```
+///
+/// Nor does a key that can be NULL, or an event time that is no timestamp:
+///
+/// ```compile_fail,E0277
+/// # extern crate streamkeeper_connectors as streamkeeper;
+/// #[derive(streamkeeper_derive::Record)]
+/// struct User {
+///     #[record(key)]
+///     id: Option<i64>,
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # extern crate streamkeeper_connectors as streamkeeper;
+/// #[derive(streamkeeper_derive::Record)]
+/// struct Event {
+///     #[record(rowtime)]
+///     at: i64,
 /// }
 /// ```
 #[proc_macro_derive(Record, attributes(record))]

@@ -127,7 +127,7 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     pairs.extend(args.zookeeper.iter().map(|servers| format!("{ZOOKEEPER_QUORUM}={servers}")));
     let store = live_config::connect(&run::load_configuration(&pairs)?)?;
     let outcome = execute(args, &store);
-    block_on(store.zookeeper().close());
+    live_config::close(store.zookeeper());
     outcome
 }
 

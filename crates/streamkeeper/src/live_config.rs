@@ -3,7 +3,8 @@
 //! Invariant: a job is given documents by the names under which it addresses them, and nothing when its own have not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use streamkeeper_coordination::config::Scope;
 use streamkeeper_coordination::config::follow::Verdict;
@@ -19,6 +20,9 @@ use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};
 use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
 use crate::Failure;
+
+/// How long to wait for the end of a session.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The documents of the cluster that the configuration names.
 pub(crate) fn connect(config: &Config) -> Result<ConfigStore, Failure> {
@@ -119,7 +123,21 @@ pub(crate) struct Following(ZooKeeper);
 
 impl Drop for Following {
     fn drop(&mut self) {
-        block_on(self.0.close());
+        close(&self.0);
+    }
+}
+
+/// Ends the session. A ZooKeeper that does not answer will end it by itself: nobody waits for it here.
+pub(crate) fn close(zookeeper: &ZooKeeper) {
+    let (done, closed) = mpsc::channel();
+    let zookeeper = zookeeper.clone();
+    let close = move || {
+        block_on(zookeeper.close());
+        // Whoever waited too long has gone.
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().name("zookeeper-close".into()).spawn(close).is_ok() {
+        let _ = closed.recv_timeout(CLOSE_TIMEOUT);
     }
 }
 

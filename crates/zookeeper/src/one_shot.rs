@@ -141,3 +141,69 @@ fn ended(path: &str, error: zk::Error) -> Ended {
         error => Ended::Failed(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use streamkeeper_keeper::server::{Keeper, ServerOptions};
+    use tokio::sync::mpsc;
+    use zookeeper_client::CreateMode;
+
+    use super::*;
+    use crate::options::Options;
+    use crate::runtime::{block_on, spawn};
+    use crate::session::ZooKeeper;
+
+    fn changed(path: &str, event: EventType) -> WatchEvent {
+        WatchEvent::Changed { path: path.to_owned(), event }
+    }
+
+    #[test]
+    fn one_shot_watches_tell_what_persistent_ones_do() {
+        let keeper = Keeper::start(ServerOptions::default()).unwrap();
+        let quorum = keeper.client_address().unwrap().to_string();
+        let zookeeper = block_on(ZooKeeper::connect(Options::new(quorum))).unwrap();
+        let follow = |mode| {
+            let (sender, receiver) = mpsc::channel(16);
+            let inner = Arc::downgrade(&zookeeper.inner);
+            let task = spawn(async move {
+                follow(&inner, "/a", mode, &Events(&sender)).await;
+            });
+            (receiver, task.unwrap())
+        };
+        let (mut node, _node) = follow(WatchMode::Node);
+        let (mut tree, _tree) = follow(WatchMode::Recursive);
+        block_on(async {
+            let watching = Some(Ok(WatchEvent::Watching));
+            assert_eq!((node.recv().await, tree.recv().await), (watching.clone(), watching));
+            for (path, at_node) in [
+                ("/a", Some(EventType::NodeCreated)),
+                ("/a/b", Some(EventType::NodeChildrenChanged)),
+                ("/a/b/c", None),
+            ] {
+                zookeeper.create(path, "", CreateMode::Persistent).await.unwrap();
+                assert_eq!(tree.recv().await, Some(Ok(changed(path, EventType::NodeCreated))));
+                if let Some(event) = at_node {
+                    assert_eq!(node.recv().await, Some(Ok(changed("/a", event))));
+                }
+            }
+            for path in ["/a/b/c", "/a"] {
+                // Twice: a watch that fired is set again.
+                for _ in 0..2 {
+                    zookeeper.set(path, "x", None).await.unwrap();
+                    assert_eq!(tree.recv().await, Some(Ok(changed(path, EventType::NodeDataChanged))));
+                }
+            }
+            zookeeper.delete("/a/b/c", None).await.unwrap();
+            assert_eq!(tree.recv().await, Some(Ok(changed("/a/b/c", EventType::NodeDeleted))));
+            zookeeper.delete("/a/b", None).await.unwrap();
+            assert_eq!(tree.recv().await, Some(Ok(changed("/a/b", EventType::NodeDeleted))));
+            zookeeper.delete("/a", None).await.unwrap();
+            assert_eq!(tree.recv().await, Some(Ok(changed("/a", EventType::NodeDeleted))));
+            // The root is watched also while it does not exist.
+            zookeeper.create("/a", "", CreateMode::Persistent).await.unwrap();
+            assert_eq!(tree.recv().await, Some(Ok(changed("/a", EventType::NodeCreated))));
+        });
+    }
+}

@@ -179,7 +179,7 @@ impl Follower {
 }
 
 /// The sending half, which never lets events pile up.
-pub(crate) struct Events<'a>(&'a mpsc::Sender<Result<WatchEvent, Error>>);
+pub(crate) struct Events<'a>(pub(crate) &'a mpsc::Sender<Result<WatchEvent, Error>>);
 
 impl Events<'_> {
     /// Queues `event`. If there is no room, drops what comes until there is, and says to read everything again.

@@ -97,8 +97,10 @@ pub trait NotNull: FieldValue {}
 ///
 /// Derive it, with `use streamkeeper::prelude::*`; what the attributes mean is written there.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a record",
-    note = "write `#[derive(Record)]` above the struct"
+    message = "`{Self}` is neither a record nor a field of one",
+    note = "write `#[derive(Record)]` above a struct to make it one; its fields can be bool, i8, i16, i32, i64, f32, f64, \
+            String, Vec<u8>, Decimal<P, S>, chrono's NaiveDate, NaiveTime, NaiveDateTime and DateTime<Utc>, Vec<T>, \
+            BTreeMap<K, V>, HashMap<K, V>, Option<T>, and other records"
 )]
 pub trait Record: Sized {
     /// The checked columns of a batch.

@@ -120,6 +120,10 @@ pub(crate) async fn commit(
         zookeeper.sync(&chunk.fence).await.map_err(failure)?;
         let (fence, version) = read_fence(zookeeper, &chunk.fence).await?;
         if !fence.admits(chunk) {
+            // Written, but by whom, and with which versions?
+            for (path, _) in &chunk.changes {
+                known.remove(path);
+            }
             return Ok(());
         }
         let paths = chunk.changes.iter().map(|(path, _)| path.clone()).collect();

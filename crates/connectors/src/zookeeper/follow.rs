@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streamkeeper_dataflow::channel::Signal;
-use streamkeeper_zookeeper::{Error, Watch, WatchEvent, WatchMode, ZooKeeper};
+use streamkeeper_zookeeper::{Error, EventType, Watch, WatchEvent, WatchMode, ZooKeeper};
 use tokio::sync::mpsc::Sender;
 
 use crate::zookeeper::mirror::{Limits, Reading};
@@ -47,6 +47,8 @@ impl Dirty {
     fn take_in(&mut self, event: WatchEvent, mode: Mode, root: &str) {
         match event {
             WatchEvent::Watching => self.everything = true,
+            // Which children a znode has is no part of it; they show by themselves.
+            WatchEvent::Changed { event: EventType::NodeChildrenChanged, .. } => {}
             WatchEvent::Changed { path, .. } if mode.holds(root, &path) => {
                 self.paths.insert(path);
             }

@@ -91,11 +91,11 @@ impl ZooKeeperSource {
     }
 
     /// Reads with batches made by `rows`.
-    pub(crate) fn read<B, R: Rows<B>>(&self, context: &OperatorContext, rows: R) -> Box<dyn SourceReader<B>>
-    where
-        B: 'static,
-        R: 'static,
-    {
+    pub(crate) fn read<B: 'static, R: Rows<B> + 'static>(
+        &self,
+        context: &OperatorContext,
+        rows: R,
+    ) -> Box<dyn SourceReader<B>> {
         Box::new(Reader {
             source: self.clone(),
             rows,

@@ -3,6 +3,7 @@
 //! One thread, the job's [`master`], does all the rest. Invariant: nothing of a job starts when its graph is invalid or the
 //! checkpoint it is to go on from does not fit it.
 
+mod alignment;
 mod launch;
 mod master;
 

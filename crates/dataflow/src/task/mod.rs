@@ -3,6 +3,7 @@
 //!
 //! Invariant: there is one place to wait (`Shared::wait`), and a step is taken only when every output has room.
 
+mod aligned;
 mod operator;
 mod shared;
 mod source;
@@ -24,7 +25,7 @@ use crate::metrics::TaskMetrics;
 use crate::operator::OperatorContext;
 use crate::side_output::SideOutputs;
 use crate::state::{RestoredState, SnapshotFn, StateSegment};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// Name and fingerprint of the list state that holds a source's splits.
 pub(crate) const SPLITS: (&str, &str) = ("$splits", "split v1");
@@ -46,6 +47,8 @@ pub(crate) enum JobEvent {
     RequestSplit(TaskId),
     /// The barrier has passed; here is what to write.
     Snapshot { task: TaskId, checkpoint: CheckpointId, state: Vec<(String, SnapshotFn)> },
+    /// How far a source that keeps pace with others is; `None`: it is idle.
+    Progress { task: TaskId, watermark: Option<Timestamp> },
     /// Input has ended and all results are emitted.
     Finished(TaskId),
     /// The thread has ended.

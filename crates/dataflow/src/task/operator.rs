@@ -42,7 +42,7 @@ impl<I: Rows, O: Batch> OperatorTask<I, O> {
             match mail {
                 Mail::CheckpointComplete(checkpoint) => self.shared.on_checkpoint_complete(checkpoint)?,
                 Mail::Exit => return Ok(true),
-                Mail::Trigger(_) | Mail::Assign(_) => {
+                Mail::Trigger(_) | Mail::Assign(_) | Mail::LimitWatermark(_) => {
                     return Err(OperatorError::fatal("an order for a source reached a task that is none"));
                 }
             }

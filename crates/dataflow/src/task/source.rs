@@ -13,6 +13,7 @@ use crate::operator::{Operator, OperatorContext, Output};
 use crate::side_output::SideOutputs;
 use crate::source::{Assignment, Poll, SourceReader, Split, WatermarkGenerator, WatermarkStrategy};
 use crate::state::SnapshotFn;
+use crate::task::aligned::{Aligned, Progress};
 use crate::task::shared::{Shared, WaitFor};
 use crate::task::splits::SplitWatermarks;
 use crate::task::{JobEvent, SPLITS, TaskBody, TaskSetup};
@@ -26,6 +27,7 @@ struct SourceTask<S, B> {
     /// Those of the splits that have not ended.
     generators: Vec<(String, Box<dyn WatermarkGenerator<S>>)>,
     splits: SplitWatermarks,
+    aligned: Option<Aligned>,
     requested: bool,
     no_more_splits: bool,
 }
@@ -47,10 +49,12 @@ pub(crate) fn source_body<S: Batch, B: Batch>(
     let shared = Shared::open(&mut setup, &side_outputs, open, rest)?;
     let watermarks = source.watermarks.clone();
     let idle_timeout = watermarks.as_ref().and_then(|strategy| strategy.idle_timeout());
+    let alignment = watermarks.as_ref().and_then(|strategy| strategy.alignment());
     Ok(Box::new(SourceTask {
         shared,
         uid: source.uid.clone(),
         reader,
+        aligned: alignment.map(|alignment| Aligned::new(&alignment, Instant::now())),
         watermarks,
         generators: Vec::new(),
         splits: SplitWatermarks::new(idle_timeout, Instant::now()),
@@ -92,6 +96,11 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
                     self.no_more_splits = true;
                 }
                 Mail::Trigger(barrier) => self.on_trigger(barrier)?,
+                Mail::LimitWatermark(limit) => {
+                    if let Some(aligned) = &mut self.aligned {
+                        aligned.set_limit(limit);
+                    }
+                }
                 Mail::CheckpointComplete(checkpoint) => self.shared.on_checkpoint_complete(checkpoint)?,
                 Mail::Exit => return Ok(true),
             }
@@ -160,25 +169,48 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
         }
     }
 
-    /// Waits until there may be something to read, or a split is idle.
-    fn wait(&mut self, mut until: Option<Timestamp>) -> OperatorResult<()> {
-        if self.splits.has_timeout() {
-            let now = Instant::now();
-            self.check_idle(now)?;
-            self.advance()?;
-            if let Some(idle_at) = self.splits.idle_at() {
-                let left = idle_at.saturating_duration_since(now);
-                let due = self.shared.clock.now_ms() + left.as_millis() as i64 + 1;
-                until = Some(until.map_or(due, |t| t.min(due)));
-            }
+    fn progress(&self) -> Progress {
+        (!self.splits.is_idle()).then(|| self.splits.watermark())
+    }
+
+    /// Tells the sources to keep pace with how far this one is. Returns whether it is too far itself.
+    fn align(&mut self) -> bool {
+        let progress = self.progress();
+        let Some(aligned) = &mut self.aligned else { return false };
+        if let Some(watermark) = aligned.report(progress, Instant::now()) {
+            self.shared.tell(JobEvent::Progress { task: self.shared.id, watermark });
         }
-        self.shared.wait(WaitFor::Input, until)
+        aligned.is_ahead(self.splits.watermark())
+    }
+
+    /// When there is something to tell if nothing comes.
+    fn report_at(&self) -> Option<Instant> {
+        self.aligned.as_ref()?.report_at(self.progress())
+    }
+
+    /// Waits until there may be something to read, a split is idle, or there is something to tell.
+    fn wait(&mut self, until: Option<Timestamp>) -> OperatorResult<()> {
+        let mut idle_at = None;
+        if self.splits.has_timeout() {
+            self.check_idle(Instant::now())?;
+            self.advance()?;
+            idle_at = self.splits.idle_at();
+        }
+        let own = idle_at.into_iter().chain(self.report_at()).min().map(|at| self.clock_at(at));
+        self.shared.wait(WaitFor::Input, until.into_iter().chain(own).min())
+    }
+
+    /// The clock's time at an instant to come.
+    fn clock_at(&self, instant: Instant) -> Timestamp {
+        let left = instant.saturating_duration_since(Instant::now());
+        self.shared.clock.now_ms() + left.as_millis() as i64 + 1
     }
 
     /// Waits for what the task itself needs, which makes no split idle.
     fn pause(&mut self, reason: WaitFor) -> OperatorResult<()> {
         let start = Instant::now();
-        self.shared.wait(reason, None)?;
+        let until = self.report_at().map(|at| self.clock_at(at));
+        self.shared.wait(reason, until)?;
         self.splits.paused(start.elapsed());
         Ok(())
     }
@@ -199,7 +231,8 @@ impl<S: Batch, B: Batch> TaskBody for SourceTask<S, B> {
                 continue;
             }
             self.shared.before_input()?;
-            if !self.shared.wants_input() {
+            let ahead = self.align();
+            if ahead || !self.shared.wants_input() {
                 self.pause(WaitFor::Input)?;
                 continue;
             }

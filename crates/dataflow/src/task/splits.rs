@@ -93,9 +93,13 @@ impl SplitWatermarks {
         self.timeout.is_some()
     }
 
-    #[cfg(test)]
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.idle
+    }
+
+    /// The reader's watermark.
+    pub(super) fn watermark(&self) -> Timestamp {
+        self.watermark
     }
 
     /// The reader's watermark, if it has advanced.

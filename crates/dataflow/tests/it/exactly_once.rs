@@ -22,16 +22,16 @@ use streamkeeper_dataflow::state::{RestoredState, SnapshotFn};
 use streamkeeper_dataflow::time::Timestamp;
 use streamkeeper_dataflow::{Error, OperatorError, OperatorResult};
 
-type Pairs = Records<(i64, i64)>;
+pub(crate) type Pairs = Records<(i64, i64)>;
 
-const SPLITS: u64 = 7;
-const PER_SPLIT: u64 = 3_000;
+pub(crate) const SPLITS: u64 = 7;
+pub(crate) const PER_SPLIT: u64 = 3_000;
 const BATCH: u64 = 50;
 const KEYS: i64 = 11;
 
 /// Numbers `0 .. SPLITS * PER_SPLIT`, a range per split.
-struct Numbers {
-    pause: Duration,
+pub(crate) struct Numbers {
+    pub(crate) pause: Duration,
 }
 
 struct Ranges(Vec<Split>);
@@ -109,7 +109,7 @@ impl SourceReader<Pairs> for RangeReader {
     }
 }
 
-struct ByKey;
+pub(crate) struct ByKey;
 impl KeySelector<Pairs> for ByKey {
     fn hash(&self, batch: &Pairs, hashes: &mut Vec<u64>) -> Result<(), OperatorError> {
         hashes.clear();
@@ -163,11 +163,11 @@ impl Operator<Pairs, Pairs> for CountPerKey {
     }
 }
 
-type Rows = Vec<(i64, i64)>;
+pub(crate) type Rows = Vec<(i64, i64)>;
 
 /// Committed transactions by their id; a transaction committed twice is the same commit.
 #[derive(Default, Clone)]
-struct Committed(Arc<Mutex<BTreeMap<String, Rows>>>);
+pub(crate) struct Committed(pub(crate) Arc<Mutex<BTreeMap<String, Rows>>>);
 
 impl Committer for Committed {
     fn commit(&self, committables: &[Committable]) -> OperatorResult<()> {
@@ -184,7 +184,7 @@ impl Committer for Committed {
     }
 }
 
-struct CollectSink(Committed);
+pub(crate) struct CollectSink(pub(crate) Committed);
 struct CollectWriter {
     subtask: usize,
     attempt: u32,
@@ -247,7 +247,7 @@ fn graph(setup: &Setup, committed: &Committed) -> JobGraph {
     graph
 }
 
-fn config(lineage: &str, restart: RestartStrategy) -> JobConfig {
+pub(crate) fn config(lineage: &str, restart: RestartStrategy) -> JobConfig {
     JobConfig {
         name: "numbers".into(),
         lineage: lineage.into(),
@@ -281,7 +281,7 @@ fn check(committed: &Committed) {
     }
 }
 
-const FAST_RESTART: RestartStrategy = RestartStrategy::FixedDelay { attempts: 3, delay_ms: 1 };
+pub(crate) const FAST_RESTART: RestartStrategy = RestartStrategy::FixedDelay { attempts: 3, delay_ms: 1 };
 
 #[test]
 fn a_bounded_job_finishes_with_all_rows_at_any_parallelism() {
@@ -319,7 +319,7 @@ fn a_failed_region_restarts_from_the_latest_checkpoint() {
     }
 }
 
-fn wait(job: streamkeeper_dataflow::job::JobHandle) -> (Result<JobStatus, Error>, u64) {
+pub(crate) fn wait(job: streamkeeper_dataflow::job::JobHandle) -> (Result<JobStatus, Error>, u64) {
     while !job.is_done() {
         std::thread::sleep(Duration::from_millis(1));
     }

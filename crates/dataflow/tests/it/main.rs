@@ -1,3 +1,4 @@
 //! Whole jobs on the runtime.
 mod coordinator;
 mod exactly_once;
+mod live_config;

@@ -131,6 +131,9 @@ impl AsyncDataStream {
 impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
     /// Begins a task with the calls: only a task's first operator can hold back its input.
     fn async_wait<F: AsyncFunction<T>>(self, stage: AsyncWait<F, F::Out>) -> AsyncStream<T, F, F::Out> {
+        if stage.capacity == 0 {
+            self.topology.refuse("async calls need a capacity of at least 1, but it is 0".into());
+        }
         self.shared().then("async wait operator", stage)
     }
 

@@ -31,7 +31,7 @@ pub struct AsyncWait<F, O> {
     function: F,
     mode: OutputMode,
     timeout_ms: Option<i64>,
-    capacity: usize,
+    pub(super) capacity: usize,
     retry: AsyncRetryStrategy<O>,
 }
 
@@ -44,7 +44,7 @@ impl<F, O> AsyncWait<F, O> {
         retry: AsyncRetryStrategy<O>,
     ) -> Self {
         let timeout_ms = (!timeout.is_zero()).then(|| millis(timeout));
-        Self { function, mode, timeout_ms, capacity: capacity.max(1), retry }
+        Self { function, mode, timeout_ms, capacity, retry }
     }
 }
 
@@ -62,9 +62,10 @@ impl<F: Clone, O> Clone for AsyncWait<F, O> {
 /// What came of a call; the error says what it said when it panicked.
 type Outcome<O> = std::result::Result<Result<Vec<O>>, String>;
 
-/// Where calls leave what came of them: record, attempt, outcome. Holds at most one of each call.
+/// Where calls leave what came of them: record and outcome. A record is not called again before its outcome was taken, so there
+/// is at most one of each.
 struct Inbox<O> {
-    outcomes: Mutex<Vec<(u64, u32, Outcome<O>)>>,
+    outcomes: Mutex<Vec<(u64, Outcome<O>)>>,
     filled: AtomicBool,
     waker: Arc<Signal>,
 }
@@ -74,13 +75,13 @@ impl<O> Inbox<O> {
         Arc::new(Self { outcomes: Mutex::default(), filled: AtomicBool::new(false), waker })
     }
 
-    fn put(&self, number: u64, attempt: u32, outcome: Outcome<O>) {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((number, attempt, outcome));
+    fn put(&self, number: u64, outcome: Outcome<O>) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((number, outcome));
         self.filled.store(true, Ordering::Release);
         self.waker.notify();
     }
 
-    fn take(&self) -> Vec<(u64, u32, Outcome<O>)> {
+    fn take(&self) -> Vec<(u64, Outcome<O>)> {
         self.filled.store(false, Ordering::Release);
         std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -112,6 +113,8 @@ pub struct AsyncLogic<I, F: AsyncFunction<I>> {
     due_watermark: Option<Timestamp>,
     /// The last one that went on.
     watermark: Timestamp,
+    /// The input is idle; those that follow are told when nothing is in flight that the watermark must not pass.
+    held_idle: bool,
 }
 
 impl<I: Data, F: AsyncFunction<I>> Stage<I> for AsyncWait<F, F::Out> {
@@ -131,6 +134,7 @@ impl<I: Data, F: AsyncFunction<I>> Stage<I> for AsyncWait<F, F::Out> {
             retries: BTreeSet::new(),
             due_watermark: None,
             watermark: MIN_WATERMARK,
+            held_idle: false,
         }
     }
 }
@@ -140,7 +144,7 @@ const STATE: &str = "$async-wait";
 /// The records in flight in subtask `.0` of `.1`, with their event times.
 type InFlightState<I> = (u32, u32, Vec<(I, Timestamp)>);
 
-fn shape<I>() -> String {
+fn shape<I: Data>() -> String {
     format!("in flight: {}", fingerprint::<I>())
 }
 
@@ -182,24 +186,22 @@ impl<I: Data, F: AsyncFunction<I>> AsyncLogic<I, F> {
             return Ok(());
         };
         record.attempt += 1;
-        let (attempt, value) = (record.attempt, value.clone());
-        let (function, inbox) = (self.function.clone(), self.inbox.clone());
+        let (function, inbox, value) = (self.function.clone(), self.inbox.clone(), value.clone());
         let call = async move { function.async_invoke(value).await };
-        record.call = Some(Call::start(call, move |outcome| inbox.put(number, attempt, outcome))?);
+        record.call = Some(Call::start(call, move |outcome| inbox.put(number, outcome))?);
         Ok(())
     }
 
-    fn settle(&mut self, number: u64, attempt: u32, outcome: Outcome<F::Out>) -> OperatorResult<()> {
-        let Some(record) = self.in_flight.get_mut(&number).filter(|record| record.attempt == attempt) else {
-            return Ok(());
-        };
+    fn settle(&mut self, number: u64, outcome: Outcome<F::Out>) -> OperatorResult<()> {
+        // What has timed out meanwhile has its results already.
+        let Some(record) = self.in_flight.get_mut(&number) else { return Ok(()) };
         let result = outcome
             .map_err(|panic| OperatorError::recoverable(format!("the async function panicked: {panic}")))?;
         let wants_retry = self.stage.retry.wants(match &result {
             Ok(results) => Ok(results),
             Err(error) => Err(error.as_ref()),
         });
-        if wants_retry && let Some(delay) = self.stage.retry.delay(attempt) {
+        if wants_retry && let Some(delay) = self.stage.retry.delay(record.attempt) {
             record.call = None;
             self.retries.insert((self.clock.now_ms().saturating_add(millis(delay)), number));
             return Ok(());
@@ -270,7 +272,8 @@ impl<I: Data, F: AsyncFunction<I>> Logic<I> for AsyncLogic<I, F> {
     }
 
     fn next_processing_time(&self) -> Option<Timestamp> {
-        if self.inbox.filled.load(Ordering::Acquire) || self.queue.is_ready() {
+        let idle = self.held_idle && self.is_drained();
+        if idle || self.queue.is_ready() || self.inbox.filled.load(Ordering::Acquire) {
             return Some(Timestamp::MIN);
         }
         let deadline = self.in_flight.first_key_value().and_then(|(_, record)| record.deadline);
@@ -278,8 +281,8 @@ impl<I: Data, F: AsyncFunction<I>> Logic<I> for AsyncLogic<I, F> {
     }
 
     fn processing_time<N: Push<F::Out>>(&mut self, now_ms: Timestamp, next: &mut N) -> OperatorResult<()> {
-        for (number, attempt, outcome) in self.inbox.take() {
-            self.settle(number, attempt, outcome)?;
+        for (number, outcome) in self.inbox.take() {
+            self.settle(number, outcome)?;
         }
         self.time_out(now_ms)?;
         while let Some((due, number)) = self.retries.first().copied()
@@ -296,6 +299,22 @@ impl<I: Data, F: AsyncFunction<I>> Logic<I> for AsyncLogic<I, F> {
         let due = self.due_watermark.take()?;
         self.watermark = due;
         Some(due)
+    }
+
+    fn on_idle(&mut self, idle: bool) -> Option<bool> {
+        if idle && !self.is_drained() {
+            self.held_idle = true;
+            return None;
+        }
+        // Active again before the others were told: nothing has changed for them.
+        let untold = std::mem::take(&mut self.held_idle);
+        (!untold).then_some(idle)
+    }
+
+    fn take_idle(&mut self) -> Option<bool> {
+        let due = self.held_idle && self.is_drained();
+        self.held_idle &= !due;
+        due.then_some(true)
     }
 
     fn wants_input(&self) -> bool {

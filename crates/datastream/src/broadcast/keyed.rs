@@ -12,7 +12,7 @@ use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
 
-use super::state::{BroadcastDescriptor, restore};
+use super::state::BroadcastDescriptor;
 use crate::Data;
 use crate::chain::{Logic, Push, Stage};
 use crate::collector::Collector;
@@ -279,7 +279,7 @@ where
 
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
         self.subtask = context.subtask;
-        self.main.function.broadcast = Some(restore(&self.descriptor, &context.restored)?);
+        self.main.function.broadcast = Some(self.descriptor.restore(&context.restored)?);
         self.main.open(context)
     }
 

@@ -39,7 +39,12 @@ impl<R: Data, P: Pipeline<Out = R>> DataStream<R, P> {
     ///
     /// See [`BroadcastProcessFunction`] for an example.
     pub fn broadcast_state<D: BroadcastDescriptor>(self, descriptor: D) -> BroadcastStream<R, D> {
-        let (_, ports) = self.close();
+        let (topology, ports) = self.close();
+        if let Some(name) = state::duplicate(&descriptor) {
+            topology.refuse(format!(
+                "broadcast state `{name}`: each state of an operator needs a name of its own"
+            ));
+        }
         let parallelism = ports.parallelism;
         BroadcastStream { from: ports.dealt(&Exchange::Broadcast, parallelism), descriptor }
     }

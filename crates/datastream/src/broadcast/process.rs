@@ -7,7 +7,7 @@ use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
 
-use super::state::{BroadcastDescriptor, restore};
+use super::state::BroadcastDescriptor;
 use crate::Data;
 use crate::chain::{Logic, Push, Stage};
 use crate::collector::Collector;
@@ -152,7 +152,7 @@ where
     fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
         self.subtask = context.subtask;
         self.runtime = Runtime::new(context);
-        self.broadcast = Some(restore(&self.descriptor, &context.restored)?);
+        self.broadcast = Some(self.descriptor.restore(&context.restored)?);
         self.function.open(&TaskInfo::new(context)).map_err(operator_error)
     }
 

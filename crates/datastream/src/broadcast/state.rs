@@ -114,7 +114,7 @@ pub trait BroadcastDescriptor: Clone + Send + Sync + 'static {
     fn snapshot(&self, state: Self::State) -> SnapshotFn;
 }
 
-fn shape<UK, UV>() -> String {
+fn shape<UK: Data, UV: Data>() -> String {
     format!("broadcast {} to {}", fingerprint::<UK>(), fingerprint::<UV>())
 }
 
@@ -186,19 +186,10 @@ macro_rules! tuples {
 tuples!(A B);
 tuples!(A B C);
 
-/// The broadcast state of one subtask.
-pub(crate) fn restore<D: BroadcastDescriptor>(
-    descriptor: &D,
-    restored: &RestoredState,
-) -> OperatorResult<D::State> {
+/// A name that is there twice.
+pub(super) fn duplicate(descriptor: &impl BroadcastDescriptor) -> Option<String> {
     let mut names = Vec::new();
     descriptor.names(&mut names);
     names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(OperatorError::fatal(format!(
-            "broadcast state `{}`: each state of an operator needs a name of its own",
-            pair[0]
-        ))),
-        None => descriptor.restore(restored),
-    }
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
 }

@@ -5,17 +5,20 @@ use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hash};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::{RestoredState, SnapshotFn};
+use streamkeeper_dataflow::time::{Clock, Timestamp};
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use crate::Data;
 use crate::key::Key;
 use crate::state::fingerprint;
 use crate::state::table::{AnyTable, Table, WriteTable};
+use crate::state::ttl::{Lifetimes, StateDescriptor};
 
 /// The keys of each key group, with their slots.
 pub(crate) type Keys<K> = Vec<(u16, Vec<(K, u32)>)>;
@@ -27,9 +30,16 @@ pub(crate) struct Slots {
     /// How many states have a value at each slot.
     values: RefCell<Vec<u32>>,
     free: RefCell<Vec<u32>>,
+    /// Processing time, where a state has a time to live.
+    now: Cell<Timestamp>,
 }
 
 impl Slots {
+    #[inline]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now.get()
+    }
+
     #[inline]
     pub(crate) fn current(&self) -> usize {
         self.current.get()
@@ -68,6 +78,18 @@ pub struct StateBackend<K> {
     restored: RestoredState,
     /// Where the current key is: its group, and its hash there.
     current: (usize, u64),
+    clock: Arc<dyn Clock>,
+    /// Where a state has a time to live.
+    cleanup: Option<Cleanup>,
+}
+
+/// Where the cleanup is: it looks at the keys in turn.
+#[derive(Default)]
+struct Cleanup {
+    /// How many at once.
+    keys: usize,
+    group: usize,
+    bucket: usize,
 }
 
 impl<K: Key + Sync> StateBackend<K> {
@@ -82,6 +104,8 @@ impl<K: Key + Sync> StateBackend<K> {
             states: Vec::new(),
             restored: context.restored.clone(),
             current: (0, 0),
+            clock: context.clock.clone(),
+            cleanup: None,
         }
     }
 
@@ -95,20 +119,36 @@ impl<K: Key + Sync> StateBackend<K> {
         self.groups.iter().map(HashTable::len).sum()
     }
 
-    /// Adds the state `name`, with what the checkpoint has of it.
-    pub(crate) fn register<V: Data>(&mut self, kind: &str, name: &str) -> OperatorResult<Rc<Table<V>>> {
-        if name.starts_with('$') || self.states.iter().any(|(other, ..)| other == name) {
+    /// Adds a state, with what the checkpoint has of it.
+    pub(crate) fn register<V: Data, L: Lifetimes<V>>(
+        &mut self,
+        kind: &str,
+        descriptor: impl Into<StateDescriptor>,
+    ) -> OperatorResult<Rc<Table<V, L>>> {
+        let StateDescriptor { name, ttl } = descriptor.into();
+        if name.starts_with('$') || self.states.iter().any(|(other, ..)| *other == name) {
             return Err(OperatorError::fatal(format!(
                 "state `{name}`: each state of an operator needs a name of its own that does not begin with $"
             )));
         }
-        let shape = format!("{kind} by {}: {}", fingerprint::<K>(), fingerprint::<V>());
-        let table = Rc::new(Table::<V>::new(self.slots.clone()));
+        if let Some(ttl) = &ttl {
+            if ttl.ttl.is_zero() {
+                return Err(OperatorError::fatal(format!(
+                    "state `{name}`: its time to live must be positive"
+                )));
+            }
+            let cleanup = self.cleanup.get_or_insert_default();
+            cleanup.keys = cleanup.keys.max(ttl.cleanup);
+            self.slots.now.set(self.clock.now_ms());
+        }
+        let lives = if ttl.is_some() { " with time to live" } else { "" };
+        let shape = format!("{kind}{lives} by {}: {}", fingerprint::<K>(), fingerprint::<V>());
+        let table = Rc::new(Table::<V, L>::new(self.slots.clone(), ttl));
         let restored = std::mem::take(&mut self.restored);
         let fail = |reason: OperatorError| {
             OperatorError::fatal(format!("state `{name}` in the checkpoint: {reason}"))
         };
-        for (key_group, bytes) in restored.keyed(name, &shape)? {
+        for (key_group, bytes) in restored.keyed(&name, &shape)? {
             let any: &dyn AnyTable<K> = table.as_ref();
             let index = self.index(*key_group).map_err(fail)?;
             let (group, slots, hasher) = (&mut self.groups[index], &self.slots, &self.hasher);
@@ -118,7 +158,7 @@ impl<K: Key + Sync> StateBackend<K> {
             .map_err(fail)?;
         }
         self.restored = restored;
-        self.states.push((name.to_owned(), shape, table.clone()));
+        self.states.push((name, shape, table.clone()));
         Ok(table)
     }
 
@@ -153,11 +193,45 @@ impl<K: Key + Sync> StateBackend<K> {
         Q: ?Sized + Eq + Hash + ToOwned<Owned = K>,
     {
         let index = self.index(key_group)?;
+        if self.cleanup.is_some() {
+            self.clean_up();
+        }
         let hash = self.hasher.hash_one(key);
         self.current = (index, hash);
         let (key, slot) = entry(&mut self.groups[index], &self.hasher, &self.slots, key, hash);
         self.slots.current.set(*slot as usize);
         Ok(key)
+    }
+
+    /// Takes the time, and looks at the next few keys for what has expired.
+    fn clean_up(&mut self) {
+        let Some(cleanup) = &mut self.cleanup else { return };
+        self.slots.now.set(self.clock.now_ms());
+        // A group's buckets are no more than twice as many as its keys once were, and most groups have none.
+        let mut looked = 0;
+        for _ in 0..cleanup.keys * 16 {
+            let Some(group) = self.groups.get_mut(cleanup.group) else {
+                cleanup.group = 0;
+                break;
+            };
+            if group.is_empty() || cleanup.bucket >= group.num_buckets() {
+                (cleanup.group, cleanup.bucket) = (cleanup.group + 1, 0);
+                continue;
+            }
+            let bucket = cleanup.bucket;
+            cleanup.bucket += 1;
+            let Ok(entry) = group.get_bucket_entry(bucket) else { continue };
+            let slot = entry.get().1 as usize;
+            self.states.iter().for_each(|(_, _, table)| table.clean(slot));
+            if self.slots.is_empty(slot) {
+                entry.remove();
+                self.slots.free.borrow_mut().push(slot as u32);
+            }
+            looked += 1;
+            if looked == cleanup.keys {
+                break;
+            }
+        }
     }
 
     /// The function has run for the current key: forgets it if no state has a value for it.
@@ -181,6 +255,9 @@ impl<K: Key + Sync> StateBackend<K> {
 
     /// Captures all states.
     pub fn snapshot(&self) -> SnapshotFn {
+        if self.cleanup.is_some() {
+            self.slots.now.set(self.clock.now_ms());
+        }
         let groups = (self.first_group..).zip(&self.groups).filter(|(_, keys)| !keys.is_empty());
         let keys: Keys<K> = groups.map(|(group, keys)| (group, keys.iter().cloned().collect())).collect();
         let states: Vec<WriteTable<K>> =

@@ -13,13 +13,17 @@ use crate::aggregate::AggregateFunction;
 use crate::key::Key;
 use crate::state::backend::StateBackend;
 use crate::state::table::Table;
+use crate::state::ttl::{Elements, Entries, StateDescriptor, StateVisibility, UpdateType};
 
 /// One value per key.
 pub struct ValueState<V>(Rc<Table<V>>);
 
 impl<V: Data> ValueState<V> {
-    pub(crate) fn register<K: Key + Sync>(backend: &mut StateBackend<K>, name: &str) -> OperatorResult<Self> {
-        Ok(Self(backend.register("value", name)?))
+    pub(crate) fn register<K: Key + Sync>(
+        backend: &mut StateBackend<K>,
+        state: impl Into<StateDescriptor>,
+    ) -> OperatorResult<Self> {
+        Ok(Self(backend.register("value", state)?))
     }
 
     /// The value of the current key.
@@ -59,11 +63,14 @@ impl<V: Data> ValueState<V> {
 }
 
 /// A list per key.
-pub struct ListState<V>(Rc<Table<Vec<V>>>);
+pub struct ListState<V: Data>(Rc<Table<Vec<V>, Elements>>);
 
 impl<V: Data> ListState<V> {
-    pub(crate) fn register<K: Key + Sync>(backend: &mut StateBackend<K>, name: &str) -> OperatorResult<Self> {
-        Ok(Self(backend.register("list", name)?))
+    pub(crate) fn register<K: Key + Sync>(
+        backend: &mut StateBackend<K>,
+        state: impl Into<StateDescriptor>,
+    ) -> OperatorResult<Self> {
+        Ok(Self(backend.register("list", state)?))
     }
 
     /// The list of the current key; empty when there is none.
@@ -78,7 +85,16 @@ impl<V: Data> ListState<V> {
 
     /// Adds a value to the list of the current key.
     pub fn add(&self, value: V) {
-        self.0.get_or_insert_with(Vec::new).push(value);
+        let mut value = Some(value);
+        let added = self.0.change(|list, stamps| {
+            list.extend(value.take());
+            if let Some((stamps, expiry, _)) = stamps {
+                stamps.push(expiry.now);
+            }
+        });
+        if added.is_none() {
+            self.0.set(Vec::from_iter(value));
+        }
     }
 
     /// Replaces the list of the current key.
@@ -98,38 +114,78 @@ impl<V: Data> ListState<V> {
 }
 
 /// A map per key.
-pub struct MapState<UK, UV>(Rc<Table<HashMap<UK, UV, RandomState>>>);
+pub struct MapState<UK: Data + Eq + Hash, UV: Data>(Rc<Table<HashMap<UK, UV, RandomState>, Entries>>);
 
 impl<UK: Data + Eq + Hash, UV: Data> MapState<UK, UV> {
-    pub(crate) fn register<K: Key + Sync>(backend: &mut StateBackend<K>, name: &str) -> OperatorResult<Self> {
-        Ok(Self(backend.register("map", name)?))
+    pub(crate) fn register<K: Key + Sync>(
+        backend: &mut StateBackend<K>,
+        state: impl Into<StateDescriptor>,
+    ) -> OperatorResult<Self> {
+        Ok(Self(backend.register("map", state)?))
     }
 
     /// The entry of the current key's map.
     pub fn get(&self, key: &UK) -> Option<UV> {
-        self.0.get()?.get(key).cloned()
+        self.look(key);
+        self.0.peek()?.get(key).cloned()
     }
 
     /// Whether the current key's map has the entry.
     pub fn contains(&self, key: &UK) -> bool {
-        self.0.get().is_some_and(|map| map.contains_key(key))
+        self.look(key);
+        self.0.peek().is_some_and(|map| map.contains_key(key))
     }
 
     /// Sets an entry of the current key's map.
     pub fn put(&self, key: UK, value: UV) {
-        self.0.get_or_insert_with(HashMap::default).insert(key, value);
+        let mut entry = Some((key, value));
+        let put = self.0.change(|map, stamps| {
+            if let (Some((key, _)), Some((stamps, expiry, _))) = (&entry, stamps) {
+                stamps.insert(key.clone(), expiry.now);
+            }
+            map.extend(entry.take());
+        });
+        if put.is_none() {
+            self.0.set(HashMap::from_iter(entry));
+        }
     }
 
     /// Removes and returns an entry of the current key's map.
     pub fn remove(&self, key: &UK) -> Option<UV> {
-        let mut map = self.0.get_mut()?;
-        let removed = map.remove(key);
-        let empty = map.is_empty();
-        drop(map);
+        self.look(key);
+        let (removed, empty) = self.0.change(|map, stamps| {
+            if let Some((stamps, ..)) = stamps {
+                stamps.remove(key);
+            }
+            (map.remove(key), map.is_empty())
+        })?;
         if empty {
             self.0.take();
         }
         removed
+    }
+
+    /// One entry is looked at: it goes if it has expired, or is renewed by that.
+    fn look(&self, key: &UK) {
+        if self.0.ttl().is_none() {
+            return;
+        }
+        let empty = self.0.change(|map, stamps| {
+            let Some((stamps, expiry, ttl)) = stamps else { return false };
+            let Some(stamp) = stamps.get_mut(key) else { return false };
+            if !expiry.has_expired(*stamp) {
+                if ttl.update_type == UpdateType::OnReadAndWrite {
+                    *stamp = expiry.now;
+                }
+            } else if ttl.visibility == StateVisibility::NeverReturnExpired {
+                stamps.remove(key);
+                map.remove(key);
+            }
+            map.is_empty()
+        });
+        if empty == Some(true) {
+            self.0.take();
+        }
     }
 
     /// All entries of the current key's map, in no order.
@@ -158,10 +214,10 @@ pub struct ReducingState<V, F> {
 impl<V: Data, F: Fn(V, V) -> V> ReducingState<V, F> {
     pub(crate) fn register<K: Key + Sync>(
         backend: &mut StateBackend<K>,
-        name: &str,
+        state: impl Into<StateDescriptor>,
         reduce: F,
     ) -> OperatorResult<Self> {
-        Ok(Self { value: backend.register("reducing", name)?, reduce })
+        Ok(Self { value: backend.register("reducing", state)?, reduce })
     }
 
     /// The current key's value.
@@ -193,10 +249,10 @@ pub struct AggregatingState<A: AggregateFunction> {
 impl<A: AggregateFunction> AggregatingState<A> {
     pub(crate) fn register<K: Key + Sync>(
         backend: &mut StateBackend<K>,
-        name: &str,
+        state: impl Into<StateDescriptor>,
         function: A,
     ) -> OperatorResult<Self> {
-        Ok(Self { accumulator: backend.register("aggregating", name)?, function })
+        Ok(Self { accumulator: backend.register("aggregating", state)?, function })
     }
 
     /// The current key's result; `None` when nothing was added.

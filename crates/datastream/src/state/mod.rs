@@ -7,7 +7,9 @@ mod backend;
 mod fingerprint;
 mod handles;
 mod table;
+mod ttl;
 
 pub use backend::StateBackend;
 pub use fingerprint::fingerprint;
 pub use handles::{AggregatingState, ListState, MapState, ReducingState, ValueState};
+pub use ttl::{StateDescriptor, StateTtlConfig, StateVisibility, UpdateType};

@@ -158,3 +158,30 @@ fn a_job_without_operators_is_refused() {
     let error = env.execute("nothing").expect_err("refused").to_string();
     assert_eq!(error, "No operators defined in streaming topology. Cannot execute.");
 }
+
+#[test]
+fn a_parallelism_is_kept_when_something_else_is_configured() {
+    let subtasks = |configure: fn(&StreamExecutionEnvironment)| {
+        let env = StreamExecutionEnvironment::new();
+        configure(&env);
+        env.from_collection(0..10u64).rebalance().map(|n| n).discard();
+        let job = env.execute_async("parallelism").expect("starts");
+        let subtasks = job.vertices()[1].subtasks.len();
+        job.wait().expect("runs");
+        subtasks
+    };
+    assert_eq!(
+        subtasks(|env| {
+            env.set_parallelism(3);
+            env.set("restart-strategy.type", "none").expect("valid");
+        }),
+        3
+    );
+    assert_eq!(
+        subtasks(|env| {
+            env.set_parallelism(3);
+            env.set("parallelism.default", "2").expect("valid");
+        }),
+        2
+    );
+}

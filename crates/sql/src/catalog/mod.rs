@@ -4,7 +4,8 @@
 //! - `table`: a table and what makes it valid;
 //! - `like`: `CREATE TABLE … LIKE`;
 //! - `alter`: `ALTER TABLE` and `ALTER VIEW`;
-//! - `show`: `SHOW CREATE …` and `DESCRIBE`, as Flink prints them.
+//! - `show`: `SHOW CREATE …` and `DESCRIBE`, as Flink prints them;
+//! - `temporary`: what programs register, not statements.
 //!
 //! Invariant: every table in the catalog is valid as far as its declared types tell. The types of computed columns come
 //! from the binder: it takes [`Catalog::resolve_table`], sets them ([`CatalogTable::set_type`]), asks
@@ -13,6 +14,7 @@ mod alter;
 mod like;
 mod show;
 mod table;
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -313,39 +315,6 @@ impl Catalog {
     /// When its name is taken or its database does not exist.
     pub fn add_table(&mut self, create: &CreateTable, table: CatalogTable) -> Result<bool> {
         self.add(&create.name, create.temporary, create.if_not_exists, CatalogObject::Table(table))
-    }
-
-    /// Adds a temporary table to the current database.
-    ///
-    /// # Errors
-    /// When its name is taken, or the table is not valid.
-    pub fn add_temporary_table(&mut self, name: &str, table: CatalogTable) -> Result<()> {
-        table.check()?;
-        let name = ObjectName::from(vec![Ident::new(name)]);
-        self.add(&name, true, false, CatalogObject::Table(table)).map(drop)
-    }
-
-    /// Removes a temporary table or view of the current database; false when there is none.
-    pub fn drop_temporary(&mut self, name: &str) -> bool {
-        let (catalog, database) = (DEFAULT_CATALOG.to_owned(), self.current_database.clone());
-        self.temporary.remove(&ObjectPath { catalog, database, object: name.to_owned() }).is_some()
-    }
-
-    /// Adds a temporary view to the current database.
-    ///
-    /// # Errors
-    /// When its name is taken.
-    pub fn add_temporary_view(&mut self, name: &str, query: Box<Query>, schema: Vec<Field>) -> Result<()> {
-        let name = ObjectName::from(vec![Ident::new(name)]);
-        let view = CatalogView {
-            text: to_sql(&*query),
-            query,
-            columns: Vec::new(),
-            comment: None,
-            database: self.current_database.clone(),
-            schema: Some(schema),
-        };
-        self.add(&name, true, false, CatalogObject::View(view)).map(drop)
     }
 
     /// `CREATE TABLE` in one step, for tables whose computed columns nobody needs.

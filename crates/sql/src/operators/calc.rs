@@ -66,8 +66,8 @@ impl Calc {
 }
 
 impl Operator<RecordBatch, RecordBatch> for Calc {
-    fn open(&mut self, _context: &OperatorContext) -> OperatorResult<()> {
-        Ok(())
+    fn open(&mut self, context: &OperatorContext) -> OperatorResult<()> {
+        self.bind_config(&context.config)
     }
 
     fn on_config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {

@@ -82,7 +82,17 @@ pub(crate) fn plan_sinks(
     Ok(config_documents)
 }
 
-/// Adds what computes `plan` to a graph; its rows come out of the port. Returns the uid of the last operator, too.
+/// A query in a graph.
+pub(crate) struct PlannedQuery {
+    /// Its rows come out here.
+    pub(crate) port: Port<RecordBatch>,
+    /// Uid of its last operator.
+    pub(crate) uid: String,
+    /// The configuration documents that it reads.
+    pub(crate) config_documents: BTreeSet<String>,
+}
+
+/// Adds what computes `plan` to a graph.
 ///
 /// # Errors
 /// As [`plan_sinks`].
@@ -91,14 +101,15 @@ pub(crate) fn plan_query(
     graph: &mut JobGraph,
     config: &PhysicalConfig,
     ctx: &EvalContext,
-) -> Result<(Port<RecordBatch>, String), SqlError> {
+) -> Result<PlannedQuery, SqlError> {
     share::widen_scans(&mut [&mut plan]);
     let mut builder = Builder::new(graph, config, ctx, share::count_uses([&plan]));
     let stream = builder.build(&plan, true)?;
     let uid = stream.uid.clone();
     let port = builder.close(stream);
+    let config_documents = builder.config_documents;
     graph.validate().map_err(|e| SqlError::new(ErrorKind::Validation, e.to_string()))?;
-    Ok((port, uid))
+    Ok(PlannedQuery { port, uid, config_documents })
 }
 
 /// A query that updates its rows, for a sink that does not take that.

@@ -2,10 +2,13 @@
 //!
 //! Invariant: a registered stream means a vertex of one graph, and every statement that reads it is planned into that graph.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use sqlparser::ast::{
     Expr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Spanned,
 };
+use sqlparser::tokenizer::Span;
 use streamkeeper_connectors::schema::Field;
 use streamkeeper_dataflow::graph::{JobGraph, Port};
 
@@ -15,7 +18,7 @@ use crate::catalog::{CatalogTable, Column, ColumnSource, UniqueKey};
 use crate::error::{ErrorKind, SqlError};
 use crate::optimizer::optimize;
 use crate::parser::{Insert, Statement, Watermark};
-use crate::physical::{plan_query, refuse_updates};
+use crate::physical::{PlannedQuery, plan_query, refuse_updates};
 use crate::plan::table::StreamInput;
 use crate::plan::{Plan, changelog, fields};
 
@@ -171,7 +174,9 @@ impl Session {
             ));
         }
         let columns = fields(&plan.schema);
-        let (port, uid) = plan_query(optimize(plan), graph, &self.physical(), &self.context())?;
+        let planned = plan_query(optimize(plan), graph, &self.physical(), &self.context())?;
+        refuse_config(&planned.config_documents, span)?;
+        let PlannedQuery { port, uid, .. } = planned;
         Ok(QueryStream { port, columns, rowtime, changelog, uid })
     }
 
@@ -187,8 +192,18 @@ impl Session {
             _ => return Ok(false),
         };
         let sinks = self.bind(inserts)?;
-        self.plan(sinks, graph)?;
+        refuse_config(&self.plan(sinks, graph)?, Span::empty())?;
         Ok(true)
+    }
+}
+
+/// Nobody follows the documents for a graph that is built by others.
+fn refuse_config(documents: &BTreeSet<String>, span: Span) -> Result<()> {
+    match documents.first() {
+        None => Ok(()),
+        Some(name) => {
+            Err(SqlError::unsupported(format!("CONFIG (of document '{name}') in the SQL of a program"), span))
+        }
     }
 }
 

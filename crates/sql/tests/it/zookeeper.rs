@@ -1,5 +1,6 @@
 //! Tables that are updated and deleted from: what is computed of them follows, through the runtime and into ZooKeeper again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use streamkeeper_dataflow::checkpoint::coordinator::CoordinatorConfig;
@@ -81,8 +82,10 @@ impl World {
         let lineage = new_lineage();
         let storage = CheckpointStorage::in_memory(&lineage).expect("storage");
         let config = JobConfig {
+            config: std::sync::Arc::default(),
             name: job.name,
             lineage,
+            config: Arc::default(),
             checkpointing: CoordinatorConfig {
                 interval_ms: Some(20),
                 timeout_ms: 60_000,
@@ -93,6 +96,7 @@ impl World {
             restart: RestartStrategy::None,
             channel_capacity_bytes: 1 << 20,
             buffer_timeout: Duration::from_millis(5),
+            config: Arc::default(),
         };
         start(job.graph, config, storage, None).expect("the job starts")
     }

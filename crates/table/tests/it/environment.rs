@@ -1,6 +1,8 @@
 //! Jobs that are partly SQL and partly Rust.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -208,6 +210,14 @@ fn errors_show_the_place_in_the_text() {
     assert!(message.contains("A stream of rows doesn't support consuming update changes"), "{message}");
     let message = refused(env.sql::<Row>("SELECT 1; SELECT 2"));
     assert!(message.contains("One query is wanted, but this is 2 statements"), "{message}");
+    let message =
+        refused(env.sql::<Row>(
+            "SELECT visitor FROM clicks WHERE secondsSpent > CAST(CONFIG('rules', 'most') AS INT)",
+        ));
+    assert!(
+        message.contains("CONFIG (of document 'rules') in the SQL of a program is not supported"),
+        "{message}"
+    );
     let message = refused(env.execute_sql("SELECT 1"));
     assert!(message.contains("use `sql`"), "{message}");
     let message = refused(env.execute_sql("BEGIN STATEMENT SET"));
@@ -276,4 +286,41 @@ fn the_key_and_the_time_attribute_are_described() {
             "at|TIMESTAMP(3) *ROWTIME*|FALSE|<NULL>|<NULL>|SOURCE_WATERMARK()"
         ]
     );
+}
+
+#[test]
+fn state_of_sql_survives_a_failure_of_rust_code() {
+    static FAILED: AtomicBool = AtomicBool::new(false);
+    let env = StreamExecutionEnvironment::new();
+    env.set_parallelism(2);
+    env.set("restart-strategy.type", "fixed-delay").unwrap();
+    env.set("restart-strategy.fixed-delay.attempts", "3").unwrap();
+    env.set("restart-strategy.fixed-delay.delay", "1 ms").unwrap();
+    env.enable_checkpointing(Duration::from_millis(5)).unwrap();
+    let env = StreamTableEnvironment::create(&env);
+    let rows = 20_000;
+    let slow = env.from_collection(0..rows).map(|n: i64| {
+        if n % 1_000 == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Count { visitor: format!("u{}", n % 10), n }
+    });
+    env.create_temporary_view("visits", slow).unwrap();
+    let sums =
+        env.sql::<Changelog<Count>>("SELECT visitor, SUM(n) AS n FROM visits GROUP BY visitor").unwrap();
+    let fragile = sums.map(|change| {
+        // The first attempt fails when most is done.
+        assert!(change.value.n < 15_000_000 || FAILED.swap(true, Ordering::SeqCst), "a failure on purpose");
+        change
+    });
+    let changes = fragile.collect();
+    env.execute("fragile").unwrap();
+    assert!(FAILED.load(Ordering::SeqCst));
+    let mut last = BTreeMap::new();
+    for change in changes.take().into_iter().filter(|change| change.kind.is_add()) {
+        last.insert(change.value.visitor, change.value.n);
+    }
+    let expected: BTreeMap<String, i64> =
+        (0..10).map(|user| (format!("u{user}"), (0..rows).filter(|n| n % 10 == user).sum())).collect();
+    assert_eq!(last, expected);
 }

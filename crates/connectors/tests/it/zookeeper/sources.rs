@@ -26,6 +26,44 @@ fn a_thousand_quick_changes_end_on_the_last() {
     assert!(values.is_sorted(), "{values:?}");
 }
 
+/// As above, while the server is restarted and the session ended, with a checkpoint restored in between.
+#[test]
+fn a_thousand_changes_through_a_restart_an_expiry_and_a_restore() {
+    let directory = tempfile::tempdir().unwrap();
+    let keeper = server(None, Some(directory.path()));
+    let address = keeper.client_address();
+    let other = Other::at(&keeper);
+    other.create("/n", "0");
+    let source = short(ZooKeeperSource::node(quorum(&keeper), "/n"));
+    let mut following = follow(&source);
+    following.until("/n=0");
+    let write =
+        |values: std::ops::RangeInclusive<u32>| values.for_each(|value| other.set("/n", &value.to_string()));
+    write(1..=300);
+    keeper.stop().unwrap();
+    let keeper = server(address, Some(directory.path()));
+    write(301..=600);
+    let seen = following.until("/n=600");
+    let checkpoint = following.checkpoint();
+    let ours = other.0.status().session_id;
+    let ended = keeper.core().ask(move |core| {
+        let others: Vec<i64> = core.sessions().iter().map(|(id, _)| id).filter(|id| *id != ours).collect();
+        others.iter().for_each(|id| core.close_session(*id));
+    });
+    assert!(ended.is_some());
+    write(601..=999);
+    let lived_on = following.until("/n=999");
+    let mut restored = Following::start(&source as &dyn Source<Records<ZNode>>, Some(checkpoint));
+    write(1000..=1000);
+    following.until("/n=1000");
+    let again = restored.until("/n=1000");
+    for values in [seen, lived_on, again] {
+        let values: Vec<u32> =
+            values.iter().map(|s| s.rsplit_once('=').unwrap().1.parse().unwrap()).collect();
+        assert!(values.is_sorted_by(|a, b| a < b), "{values:?}");
+    }
+}
+
 #[test]
 fn an_absent_znode_is_waited_for_and_may_come_and_go() {
     let keeper = server(None, None);

@@ -102,6 +102,10 @@ impl Master {
                 };
                 let thread = self.spawn(setup)?;
                 self.tasks.insert((v, s), Task { mailbox, attempt, thread: Some(thread), finished: false });
+                if let Some(alignment) = &vertex.alignment {
+                    let limits = self.alignment.join((v, s), alignment);
+                    self.limit(limits);
+                }
             }
         }
         Ok(())

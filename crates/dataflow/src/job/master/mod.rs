@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::alignment::{AlignmentGroups, Limits};
 use super::{JobConfig, JobStatus, Observed};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::{CheckpointCoordinator, Event, Subtask};
@@ -68,6 +69,7 @@ pub(super) struct Master {
     tasks: HashMap<Subtask, Task>,
     attempts: HashMap<VertexId, u32>,
     enumerators: BTreeMap<VertexId, Box<dyn SplitEnumerator>>,
+    alignment: AlignmentGroups,
     restarting: BTreeMap<VertexId, Restarting>,
     restarts: Restarts,
     coordinator: CheckpointCoordinator,
@@ -122,6 +124,7 @@ impl Master {
             tasks: HashMap::new(),
             attempts: HashMap::new(),
             enumerators: BTreeMap::new(),
+            alignment: AlignmentGroups::default(),
             restarting: BTreeMap::new(),
             flight: None,
             writing: None,
@@ -208,11 +211,18 @@ impl Master {
                 }
                 self.coordinate(Event::Acknowledged(checkpoint, (task.vertex, task.subtask)))
             }
+            JobEvent::Progress { task, watermark } if self.is_current(task) => {
+                let limits = self.alignment.report((task.vertex, task.subtask), watermark);
+                self.limit(limits);
+                None
+            }
             JobEvent::Finished(task) if self.is_current(task) => {
                 if let Some(task) = self.tasks.get_mut(&(task.vertex, task.subtask)) {
                     task.finished = true;
                 }
                 lock(&self.observed).vertices[task.vertex].finished += 1;
+                let limits = self.alignment.report((task.vertex, task.subtask), None);
+                self.limit(limits);
                 if self.restarting.is_empty() && self.tasks.values().all(|task| task.finished) {
                     return self.coordinate(Event::AllFinished);
                 }
@@ -228,8 +238,18 @@ impl Master {
             // Of an attempt that was replaced.
             JobEvent::RequestSplit(_)
             | JobEvent::Snapshot { .. }
+            | JobEvent::Progress { .. }
             | JobEvent::Finished(_)
             | JobEvent::Exited { .. } => None,
+        }
+    }
+
+    /// Tells sources how far they may go.
+    fn limit(&self, limits: Limits) {
+        for (subtask, limit) in limits {
+            if let Some(task) = self.tasks.get(&subtask) {
+                task.mailbox.send(Mail::LimitWatermark(limit));
+            }
         }
     }
 

@@ -156,7 +156,7 @@ impl KeyedProcessFunction<u64, Number> for EventTimers {
     type State = ValueState<u64>;
 
     fn open(&mut self, context: &mut OpenContext<'_, u64>) -> Result<ValueState<u64>> {
-        Ok(context.value_state("fired")?)
+        context.value_state("fired")
     }
 
     fn process_element(

@@ -10,7 +10,8 @@ mod ledger;
 mod numbers;
 mod plan;
 
-mod calls;
+mod async_io;
 mod keyed;
 mod stateless;
 mod two;
+mod windows;
