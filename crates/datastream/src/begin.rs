@@ -268,8 +268,6 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Watermarked<G: WatermarkGenerator<Either<A, B>>, W: TimestampAssigner<Either<A, B>>> =
         Then<Self, AssignTimestampsAndWatermarks<Either<A, B>, G, W>>;
     type Cut = Self;
-    type Watermarked<G: WatermarkGenerator<Self::Out>, T: TimestampAssigner<Self::Out>> =
-        Then<Self, AssignTimestampsAndWatermarks<Self::Out, G, T>>;
 
     fn begin(&self) -> &Self {
         self
@@ -277,14 +275,6 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
 
     fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
         next
-    }
-
-    fn watermarked<G, T>(self, strategy: WatermarkStrategy<Self::Out, G, T>) -> Self::Watermarked<G, T>
-    where
-        G: WatermarkGenerator<Self::Out>,
-        T: TimestampAssigner<Self::Out>,
-    {
-        Then::watermarks(self, strategy)
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}

@@ -185,10 +185,14 @@ fn a_join_and_a_co_group_of_windows() {
             let third = n / 10 * 10 + 3;
             (third < rounds).then_some((*key, n + third * 1_000_000))
         });
-        let groups = windows(numbers, |rounds| (0..rounds).step_by(10).collect(), |numbers| {
-            let even: u64 = numbers.iter().filter(|n| **n % 2 == 0).sum();
-            numbers.iter().sum::<u64>() * 1_000_000 + even
-        });
+        let groups = windows(
+            numbers,
+            |rounds| (0..rounds).step_by(10).collect(),
+            |numbers| {
+                let even: u64 = numbers.iter().filter(|n| **n % 2 == 0).sum();
+                numbers.iter().sum::<u64>() * 1_000_000 + even
+            },
+        );
         pairs.chain(groups.into_iter().map(|(key, sum)| (KEYS + key, sum))).collect()
     }
     Case::at_source(job, expected).in_any_order().run();
