@@ -3,18 +3,14 @@
 //!
 //!     cargo run --example flight_sessions
 
-use chrono::{DateTime, NaiveDateTime};
 use streamkeeper::prelude::*;
-
-/// Tail number and time of departure.
-type Flight = (String, i64);
 
 const GAP_MS: i64 = 8 * 3_600_000;
 
 #[derive(Clone)]
 struct Sessions;
 
-impl KeyedProcessFunction<String, Flight> for Sessions {
+impl KeyedProcessFunction<String, (String, i64)> for Sessions {
     type Out = String;
     /// First and last departure, and how many there were.
     type State = ValueState<(i64, i64, u32)>;
@@ -25,15 +21,20 @@ impl KeyedProcessFunction<String, Flight> for Sessions {
 
     fn process_element(
         &mut self,
-        (_, time): Flight,
+        (_, time): (String, i64),
         session: &mut Self::State,
         context: &mut KeyedContext<'_, String>,
-        _: &mut Collector<String>,
+        out: &mut Collector<String>,
     ) -> Result {
-        let (first, last, flights) = session.value().unwrap_or((time, time, 0));
-        context.delete_event_time_timer(last + GAP_MS);
-        context.register_event_time_timer(last.max(time) + GAP_MS);
-        session.update((first.min(time), last.max(time), flights + 1));
+        let mut running = session.take();
+        let previous = running.map_or(time, |(_, last, _)| last);
+        context.delete_event_time_timer(previous + GAP_MS);
+        // The watermark comes once per batch, so the timer may be late.
+        let ended = running.take_if(|_| time >= previous + GAP_MS);
+        ended.into_iter().for_each(|ended| out.collect(describe(context.current_key(), ended)));
+        let (first, _, flights) = running.unwrap_or((time, time, 0));
+        context.register_event_time_timer(time + GAP_MS);
+        session.update((first, time, flights + 1));
         Ok(())
     }
 
@@ -45,18 +46,20 @@ impl KeyedProcessFunction<String, Flight> for Sessions {
         context: &mut KeyedContext<'_, String>,
         out: &mut Collector<String>,
     ) -> Result {
-        let (first, last, flights) = session.take().ok_or("a timer without a session")?;
-        let time = |ms| DateTime::from_timestamp_millis(ms).unwrap_or_default().format("%d %H:%M");
-        let key = context.current_key();
-        out.collect(format!("{key}: {flights} flights, {} to {}", time(first), time(last)));
+        out.collect(describe(context.current_key(), session.take().ok_or("a timer without a session")?));
         Ok(())
     }
 }
 
-/// `None` for a flight that was cancelled.
-fn parse(line: String) -> Option<Flight> {
+fn describe(aircraft: &str, (first, last, flights): (i64, i64, u32)) -> String {
+    let time = |ms| chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default().format("%d %H:%M");
+    format!("{aircraft}: {flights} flights, {} to {}", time(first), time(last))
+}
+
+/// Tail number and time of departure; `None` for a flight that was cancelled.
+fn parse(line: String) -> Option<(String, i64)> {
     let fields: Vec<&str> = line.split(',').collect();
-    let departure = NaiveDateTime::parse_from_str(fields[1], "%Y-%m-%d %H:%M:%S").ok()?;
+    let departure = chrono::NaiveDateTime::parse_from_str(fields[1], "%Y-%m-%d %H:%M:%S").ok()?;
     Some((fields[4].to_owned(), departure.and_utc().timestamp_millis()))
 }
 
@@ -65,7 +68,7 @@ fn main() -> Result {
     let time = WatermarkStrategy::for_monotonous_timestamps();
     env.from_source(FileSource::text_lines("examples/flights/data/flights"))
         .flat_map(parse)
-        .assign_timestamps_and_watermarks(time.with_timestamp_assigner(|flight: &Flight, _| flight.1))
+        .assign_timestamps_and_watermarks(time.with_timestamp_assigner(|flight: &(String, i64), _| flight.1))
         .key_by_ref(|(tail_number, _)| tail_number.as_str())
         .process(Sessions)
         .print();
