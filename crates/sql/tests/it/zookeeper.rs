@@ -82,7 +82,6 @@ impl World {
         let lineage = new_lineage();
         let storage = CheckpointStorage::in_memory(&lineage).expect("storage");
         let config = JobConfig {
-            config: std::sync::Arc::default(),
             name: job.name,
             lineage,
             config: Arc::default(),
@@ -96,7 +95,6 @@ impl World {
             restart: RestartStrategy::None,
             channel_capacity_bytes: 1 << 20,
             buffer_timeout: Duration::from_millis(5),
-            config: Arc::default(),
         };
         start(job.graph, config, storage, None).expect("the job starts")
     }
