@@ -38,12 +38,18 @@ where
 
 /// A window's trigger context; a macro, so that only these fields are borrowed.
 macro_rules! context {
-    ($around:expr, $timers:expr, $of_key:expr, $slot:expr, $window:expr, $state:expr) => {
+    ($around:expr, $timers:expr, $of_key:expr, $slot:expr, $live:expr) => {
         TriggerContext {
             watermark: $around.runtime.watermark,
             clock: $around.runtime.clock.as_ref(),
-            timers: OwnTimers { all: $timers, slot: $slot, window: $window, of_key: $of_key },
-            state: $state,
+            timers: OwnTimers {
+                all: $timers,
+                slot: $slot,
+                window: &$live.window,
+                of_key: $of_key,
+                known: &mut $live.timer,
+            },
+            state: &mut $live.trigger,
         }
     };
 }
@@ -137,7 +143,7 @@ where
     {
         let event_time = self.assigner.is_event_time();
         let Some((key, live, of_key, timers)) = parts(&mut self.store, slot, at) else { return Ok(()) };
-        let mut context = context!(around, timers, of_key, slot, &live.window, &mut live.trigger);
+        let mut context = context!(around, timers, of_key, slot, live);
         let result = self
             .trigger
             .on_element(&record, timestamp, &live.window, &mut context)
@@ -148,7 +154,8 @@ where
         if let Some(time) = self.cleanup_time(&window)
             && let Some((_, live, of_key, all)) = parts(&mut self.store, slot, at)
         {
-            OwnTimers { all, slot, window: &live.window, of_key }.register(event_time, time);
+            OwnTimers { all, slot, window: &live.window, of_key, known: &mut live.timer }
+                .register(event_time, time);
         }
         if !self.assigner.is_merging() {
             self.drop_empty(slot, at);
@@ -203,7 +210,7 @@ where
             live.contents = contents.reduce(|a, b| fold.merge(a, b));
             let states = others.iter_mut().filter_map(|other| other.trigger.take()).collect();
             let (timers, count) = (&mut self.store.timers, &mut of_key.timers);
-            let mut context = context!(around, timers, count, slot, &live.window, &mut live.trigger);
+            let mut context = context!(around, timers, count, slot, live);
             self.trigger.on_merge(&live.window, states, &mut context).map_err(operator_error)?;
         }
         of_key.windows.push(live);
@@ -226,8 +233,9 @@ where
             return Ok(());
         }
         let before = Live::new(std::mem::replace(&mut live.window, larger));
+        live.timer = None;
         let states = live.trigger.take().into_iter().collect();
-        let mut context = context!(around, timers, of_key, slot, &live.window, &mut live.trigger);
+        let mut context = context!(around, timers, of_key, slot, live);
         self.trigger.on_merge(&live.window, states, &mut context).map_err(operator_error)?;
         self.clear(slot, before, self.assigner.is_event_time(), around)
     }
@@ -250,7 +258,7 @@ where
         let cleanup = self.cleanup_time(&gone.window);
         let Some(of_key) = &mut self.store.slots[slot as usize] else { return Ok(()) };
         let (timers, count) = (&mut self.store.timers, &mut of_key.timers);
-        let mut context = context!(around, timers, count, slot, &gone.window, &mut gone.trigger);
+        let mut context = context!(around, timers, count, slot, gone);
         self.trigger.clear(&gone.window, &mut context).map_err(operator_error)?;
         if let Some(time) = cleanup {
             context.timers.delete(event_time, time);
@@ -289,7 +297,8 @@ where
             if exists || !merging {
                 let at = self.find_or_make(slot, window);
                 let Some((key, live, of_key, timers)) = parts(&mut self.store, slot, at) else { continue };
-                let mut context = context!(around, timers, of_key, slot, &live.window, &mut live.trigger);
+                live.timer.take_if(|known| *known == (event_time, time));
+                let mut context = context!(around, timers, of_key, slot, live);
                 let result = if event_time {
                     self.trigger.on_event_time(time, &live.window, &mut context)
                 } else {

@@ -34,6 +34,7 @@
 //! as panes: one map of keys per window, emitted and dropped whole, without timers. All others are kept by key, with timers.
 mod aligned;
 mod assigner;
+mod entry;
 mod evictor;
 mod fold;
 mod function;
@@ -53,6 +54,7 @@ pub use assigner::{
     Aligned, AlignedAs, SlidingEventTimeWindows, SlidingProcessingTimeWindows, TumblingEventTimeWindows,
     TumblingProcessingTimeWindows, WindowAssigner, WindowAssignerContext,
 };
+pub use entry::AllKeys;
 pub use evictor::{CountEvictor, DeltaEvictor, Evictor, TimeEvictor, TimestampedValue};
 pub use fold::{
     Aggregated, Evict, Evicted, Eviction, Folded, Gather, Listed, NoEvictor, Processed, Reduced, WindowFold,
@@ -66,7 +68,7 @@ pub use operator::{WindowLogic, Windows};
 pub use session::{
     DynamicGap, EventTimeSessionWindows, GlobalWindows, ProcessingTimeSessionWindows, SessionGap,
 };
-pub use stream::{AllKeys, WindowedStream};
+pub use stream::WindowedStream;
 pub use time_window::{GlobalWindow, TimeWindow, Window};
 pub use trigger::{Trigger, TriggerContext, TriggerResult};
 pub use triggers::{

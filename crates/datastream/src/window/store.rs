@@ -14,7 +14,7 @@ use streamkeeper_dataflow::time::Timestamp;
 
 use super::Window;
 use super::operator::{CONTENTS, decode, encode};
-use super::trigger::{OwnTimers, WindowTimers};
+use super::trigger::{KnownTimer, OwnTimers, WindowTimers};
 use crate::Data;
 use crate::key::Key;
 use crate::state::fingerprint;
@@ -25,11 +25,12 @@ pub(crate) struct Live<W, C, S> {
     pub(crate) window: W,
     pub(crate) contents: Option<C>,
     pub(crate) trigger: Option<S>,
+    pub(crate) timer: KnownTimer,
 }
 
 impl<W, C, S> Live<W, C, S> {
     pub(crate) fn new(window: W) -> Self {
-        Self { window, contents: None, trigger: None }
+        Self { window, contents: None, trigger: None, timer: None }
     }
 }
 
@@ -72,7 +73,7 @@ impl<K: Key + Sync, W: Window, C: Data, S: Data> Store<K, W, C, S> {
                 let slot = store.slot(&key);
                 let Some(of_key) = &mut store.slots[slot as usize] else { continue };
                 for (window, contents, trigger) in windows {
-                    of_key.windows.push(Live { window, contents, trigger });
+                    of_key.windows.push(Live { window, contents, trigger, timer: None });
                 }
                 for (event_time, timers) in [(true, event), (false, processing)] {
                     for (time, window) in timers {
@@ -81,6 +82,7 @@ impl<K: Key + Sync, W: Window, C: Data, S: Data> Store<K, W, C, S> {
                             slot,
                             window: &window,
                             of_key: &mut of_key.timers,
+                            known: &mut None,
                         }
                         .register(event_time, time);
                     }
@@ -203,8 +205,14 @@ mod tests {
 
     fn set_timer(store: &mut Sums, slot: u32, window: TimeWindow, event_time: bool, time: Timestamp) {
         let of_key = store.slots[slot as usize].as_mut().expect("in use");
-        OwnTimers { all: &mut store.timers, slot, window: &window, of_key: &mut of_key.timers }
-            .register(event_time, time);
+        OwnTimers {
+            all: &mut store.timers,
+            slot,
+            window: &window,
+            of_key: &mut of_key.timers,
+            known: &mut None,
+        }
+        .register(event_time, time);
     }
 
     #[test]
@@ -228,7 +236,7 @@ mod tests {
         for n in 0..100i64 {
             let slot = store.slot(format!("{n}").as_str());
             let window = TimeWindow::new(n, n + 10);
-            let live = Live { window, contents: Some(n), trigger: Some(7) };
+            let live = Live { window, contents: Some(n), trigger: Some(7), timer: None };
             store.slots[slot as usize].as_mut().expect("in use").windows.push(live);
             set_timer(&mut store, slot, window, n % 2 == 0, n);
         }

@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::fold::{Aggregated, Evict, Eviction, Folded, Listed, NoEvictor, Processed, Reduced};
 use super::time_window::millis;
 use super::{
-    Apply, ApplyOne, CountEvictor, CountTrigger, Evictor, GlobalWindows, PassThrough, ProcessWindowFunction,
-    PurgingTrigger, Trigger, WindowAssigner, WindowFold, Windows,
+    Apply, ApplyOne, Evictor, PassThrough, ProcessWindowFunction, Trigger, WindowAssigner, WindowFold,
+    Windows,
 };
 use crate::Data;
 use crate::aggregate::AggregateFunction;
-use crate::chain::Pipeline;
 use crate::collector::Collector;
 use crate::key::KeySelector;
 use crate::keyed::{Keyed, KeyedStream};
@@ -52,121 +51,6 @@ type ReduceWith<F, V, O> = ReduceThen<F, ApplyOne<V, O>>;
 type AggregateWith<X, V, O> = AggregateThen<X, ApplyOne<V, O>>;
 type ListThen<V> = Folded<Listed, Processed<V>>;
 
-impl<T: Data, S: KeySelector<T>> KeyedStream<T, S>
-where
-    S::Key: Sync,
-{
-    /// Cuts the records of each key into windows.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use streamkeeper_datastream::{StreamExecutionEnvironment, WatermarkStrategy, window::TumblingEventTimeWindows};
-    /// let env = StreamExecutionEnvironment::new();
-    /// let landings = [("EWR", 10), ("JFK", 40), ("EWR", 50), ("EWR", 70)].map(|(to, minute)| (to.to_owned(), minute));
-    /// let per_hour = env.from_collection(landings)
-    ///     .assign_timestamps_and_watermarks(
-    ///         WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|(_, minute): &(String, i64), _| minute * 60_000),
-    ///     )
-    ///     .map(|(to, _)| (to, 1))
-    ///     .key_by_ref(|(to, _)| to.as_str())
-    ///     .window(TumblingEventTimeWindows::of(Duration::from_secs(3600)))
-    ///     .reduce_with(|(to, a), (_, b)| (to, a + b), |to, window, (_, count), out| {
-    ///         out.collect(format!("{count} to {to} from minute {}", window.start / 60_000));
-    ///     })
-    ///     .collect();
-    /// env.execute("landings")?;
-    /// let mut per_hour = per_hour.take();
-    /// per_hour.sort();
-    /// assert_eq!(per_hour, ["1 to EWR from minute 60", "1 to JFK from minute 0", "2 to EWR from minute 0"]);
-    /// # Ok::<(), streamkeeper_datastream::Error>(())
-    /// ```
-    pub fn window<A: WindowAssigner<T>>(self, assigner: A) -> WindowedStream<T, S, A, A::DefaultTrigger> {
-        let trigger = assigner.default_trigger();
-        WindowedStream {
-            stream: self,
-            assigner,
-            trigger,
-            evictor: NoEvictor,
-            lateness: Duration::ZERO,
-            late: None,
-        }
-    }
-
-    /// Windows of `size` records each. What is left at the end is not emitted.
-    ///
-    /// ```
-    /// # use streamkeeper_datastream::StreamExecutionEnvironment;
-    /// let env = StreamExecutionEnvironment::new();
-    /// let sums = env.from_collection(1..=7).key_by(|n| n % 2).count_window(2).reduce(|a, b| a + b).collect();
-    /// env.execute("pairs")?;
-    /// assert_eq!(sums.take(), [4, 6, 12]);
-    /// # Ok::<(), streamkeeper_datastream::Error>(())
-    /// ```
-    pub fn count_window(
-        self,
-        size: u64,
-    ) -> WindowedStream<T, S, GlobalWindows, PurgingTrigger<CountTrigger>> {
-        self.window(GlobalWindows).trigger(PurgingTrigger::of(CountTrigger::of(size)))
-    }
-
-    /// Windows of the last `size` records, one every `slide` records.
-    ///
-    /// ```
-    /// # use streamkeeper_datastream::StreamExecutionEnvironment;
-    /// let env = StreamExecutionEnvironment::new();
-    /// let sums = env.from_collection(1..=6).key_by(|_| 0).count_window_sliding(3, 2).reduce(|a, b| a + b).collect();
-    /// env.execute("the last three")?;
-    /// assert_eq!(sums.take(), [1 + 2, 2 + 3 + 4, 4 + 5 + 6]);
-    /// # Ok::<(), streamkeeper_datastream::Error>(())
-    /// ```
-    pub fn count_window_sliding(
-        self,
-        size: usize,
-        slide: u64,
-    ) -> WindowedStream<T, S, GlobalWindows, CountTrigger, Evict<CountEvictor>> {
-        self.window(GlobalWindows).evictor(CountEvictor::of(size)).trigger(CountTrigger::of(slide))
-    }
-}
-
-/// The one key of all records.
-#[derive(Debug, Clone, Copy)]
-pub struct AllKeys;
-
-impl<T> KeySelector<T> for AllKeys {
-    type Key = ();
-    type Borrowed = ();
-
-    #[inline]
-    fn with<R>(&self, _: &T, with: impl FnOnce(&()) -> R) -> R {
-        with(&())
-    }
-}
-
-impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
-    /// Cuts all records into windows, whatever their key: in one subtask. A window's function gets the key `()`.
-    ///
-    /// ```
-    /// # use streamkeeper_datastream::{StreamExecutionEnvironment, window::{GlobalWindows, CountTrigger}};
-    /// let env = StreamExecutionEnvironment::new();
-    /// let sums = env.from_collection(1..=4)
-    ///     .window_all(GlobalWindows)
-    ///     .trigger(CountTrigger::of(2))
-    ///     .apply(|_, _, numbers, out| out.collect(numbers.to_vec()))
-    ///     .collect();
-    /// env.execute("all")?;
-    /// assert_eq!(sums.take(), [vec![1, 2], vec![1, 2, 3, 4]]);
-    /// # Ok::<(), streamkeeper_datastream::Error>(())
-    /// ```
-    pub fn window_all<A: WindowAssigner<T>>(
-        self,
-        assigner: A,
-    ) -> WindowedStream<T, AllKeys, A, A::DefaultTrigger> {
-        let mut stream = self.key_by_selector(AllKeys);
-        stream.from.parallelism = 1;
-        stream.window(assigner)
-    }
-}
-
 impl<T, S, A, G, E> WindowedStream<T, S, A, G, E>
 where
     T: Data,
@@ -175,18 +59,73 @@ where
     A: WindowAssigner<T>,
 {
     /// Emits windows when `trigger` says so, instead of the assigner's default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamkeeper_datastream::{OperatorHarness, window::{ContinuousEventTimeTrigger, TumblingEventTimeWindows}};
+    /// // The sum of each hour so far, every 20 minutes.
+    /// let mut sums = OperatorHarness::new(|numbers| {
+    ///     numbers.key_by(|_: &i32| 0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_secs(3600)))
+    ///         .trigger(ContinuousEventTimeTrigger::of(Duration::from_secs(1200)))
+    ///         .reduce(|a, b| a + b)
+    /// })?;
+    /// let minute = 60_000;
+    /// sums.push(1, 5 * minute)?;
+    /// sums.watermark(20 * minute)?;
+    /// sums.push(2, 30 * minute)?;
+    /// sums.watermark(40 * minute)?;
+    /// let sums: Vec<i32> = sums.take_records().into_iter().map(|(sum, _)| sum).collect();
+    /// assert_eq!(sums, [1, 3]);
+    /// # Ok::<(), streamkeeper_datastream::Error>(())
+    /// ```
     pub fn trigger<H: Trigger<T, A::Window>>(self, trigger: H) -> WindowedStream<T, S, A, H, E> {
         let Self { stream, assigner, evictor, lateness, late, .. } = self;
         WindowedStream { stream, assigner, trigger, evictor, lateness, late }
     }
 
     /// Drops records of a window when it is emitted. All records of a window are kept then, even for a reduce.
+    ///
+    /// ```
+    /// # use streamkeeper_datastream::{StreamExecutionEnvironment, window::{CountEvictor, CountTrigger, GlobalWindows}};
+    /// let env = StreamExecutionEnvironment::new();
+    /// // With every second number, the sum of the last three.
+    /// let sums = env.from_collection(1..=6)
+    ///     .key_by(|_| 0)
+    ///     .window(GlobalWindows)
+    ///     .trigger(CountTrigger::of(2))
+    ///     .evictor(CountEvictor::of(3))
+    ///     .reduce(|a, b| a + b)
+    ///     .collect();
+    /// env.execute("sums")?;
+    /// assert_eq!(sums.take(), [1 + 2, 2 + 3 + 4, 4 + 5 + 6]);
+    /// # Ok::<(), streamkeeper_datastream::Error>(())
+    /// ```
     pub fn evictor<X: Evictor<T, A::Window>>(self, evictor: X) -> WindowedStream<T, S, A, G, Evict<X>> {
         let Self { stream, assigner, trigger, lateness, late, .. } = self;
         WindowedStream { stream, assigner, trigger, evictor: Evict(evictor), lateness, late }
     }
 
     /// How long after its end a window of event time still takes records. By default it is emitted again with each of them. Zero unless set.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamkeeper_datastream::{OperatorHarness, window::TumblingEventTimeWindows};
+    /// let mut sums = OperatorHarness::new(|numbers| {
+    ///     numbers.key_by(|_: &i32| 0)
+    ///         .window(TumblingEventTimeWindows::of(Duration::from_millis(10)))
+    ///         .allowed_lateness(Duration::from_millis(5))
+    ///         .reduce(|a, b| a + b)
+    /// })?;
+    /// sums.push(1, 3)?;
+    /// sums.watermark(9)?;
+    /// sums.push(2, 4)?;
+    /// sums.watermark(14)?;
+    /// sums.push(4, 5)?;
+    /// // At the window's end, and with the late record; the last one is too late.
+    /// assert_eq!(sums.take_records(), [(1, 9), (3, 9)]);
+    /// # Ok::<(), streamkeeper_datastream::Error>(())
+    /// ```
     pub fn allowed_lateness(self, lateness: Duration) -> Self {
         Self { lateness, ..self }
     }
@@ -237,6 +176,21 @@ where
     }
 
     /// Combines the records of each window to one: only that one is kept.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamkeeper_datastream::{OperatorHarness, window::SlidingEventTimeWindows};
+    /// let mut greatest = OperatorHarness::new(|numbers| {
+    ///     numbers.key_by(|_: &i32| 0)
+    ///         .window(SlidingEventTimeWindows::of(Duration::from_millis(10), Duration::from_millis(5)))
+    ///         .reduce(i32::max)
+    /// })?;
+    /// greatest.push_all([(3, 1), (9, 6), (4, 12)])?;
+    /// greatest.finish()?;
+    /// // The windows from -5, 0, 5 and 10.
+    /// assert_eq!(greatest.take_records(), [(3, 4), (9, 9), (9, 14), (4, 19)]);
+    /// # Ok::<(), streamkeeper_datastream::Error>(())
+    /// ```
     pub fn reduce<F>(self, function: F) -> Results<T, S, A, G, E, Folded<Reduced<F>, PassThrough>>
     where
         F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
@@ -347,6 +301,40 @@ where
     }
 
     /// Keeps all records of each window, and gives them to the function.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streamkeeper_datastream::{Collector, OperatorHarness, Result};
+    /// # use streamkeeper_datastream::window::{EventTimeSessionWindows, ProcessWindowFunction, TimeWindow, WindowContext};
+    /// /// How long each visit took, and how many pages were seen.
+    /// #[derive(Clone)]
+    /// struct Visit;
+    ///
+    /// impl ProcessWindowFunction<String, TimeWindow, (String, String)> for Visit {
+    ///     type Out = (String, i64, usize);
+    ///
+    ///     fn process(
+    ///         &mut self, user: &String, context: &mut WindowContext<'_, TimeWindow>, pages: &[(String, String)], out: &mut Collector<Self::Out>,
+    ///     ) -> Result {
+    ///         let TimeWindow { start, end } = *context.window();
+    ///         out.collect((user.clone(), end - start, pages.len()));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut visits = OperatorHarness::new(|pages| {
+    ///     pages.key_by(|(user, _): &(String, String)| user.clone())
+    ///         .window(EventTimeSessionWindows::with_gap(Duration::from_secs(60)))
+    ///         .process(Visit)
+    /// })?;
+    /// for (second, page) in [(0, "/"), (20, "/shop"), (100, "/")] {
+    ///     visits.push(("ann".to_owned(), page.to_owned()), second * 1_000)?;
+    /// }
+    /// visits.finish()?;
+    /// let visits = visits.take_records();
+    /// assert_eq!(visits, [(("ann".to_owned(), 80_000, 2), 79_999), (("ann".to_owned(), 60_000, 1), 159_999)]);
+    /// # Ok::<(), streamkeeper_datastream::Error>(())
+    /// ```
     pub fn process<V>(self, function: V) -> Results<T, S, A, G, E, ListThen<V>>
     where
         V: ProcessWindowFunction<S::Key, A::Window, T>,

@@ -160,21 +160,30 @@ impl<W> Default for WindowTimers<W> {
     }
 }
 
+/// A timer of a window of which it is known that it is set: setting it again costs nothing.
+pub(crate) type KnownTimer = Option<(bool, Timestamp)>;
+
 /// The timers that belong to one window, and how many its key has.
 pub(crate) struct OwnTimers<'a, W> {
     pub(crate) all: &'a mut WindowTimers<W>,
     pub(crate) slot: u32,
     pub(crate) window: &'a W,
     pub(crate) of_key: &'a mut u32,
+    pub(crate) known: &'a mut KnownTimer,
 }
 
 impl<W: Window> OwnTimers<'_, W> {
     pub(crate) fn register(&mut self, event_time: bool, time_ms: Timestamp) {
+        if *self.known == Some((event_time, time_ms)) {
+            return;
+        }
+        *self.known = Some((event_time, time_ms));
         let timers = if event_time { &mut self.all.event } else { &mut self.all.processing };
         *self.of_key += u32::from(timers.insert((time_ms, self.slot, self.window.clone())));
     }
 
     pub(crate) fn delete(&mut self, event_time: bool, time_ms: Timestamp) {
+        self.known.take_if(|known| *known == (event_time, time_ms));
         let timers = if event_time { &mut self.all.event } else { &mut self.all.processing };
         *self.of_key -= u32::from(timers.remove(&(time_ms, self.slot, self.window.clone())));
     }
@@ -226,11 +235,11 @@ impl<W: Window, S> TriggerContext<'_, W, S> {
 
     /// The same window for a trigger inside a trigger, whose state is a part of this one's.
     pub fn with_state<'b, X>(&'b mut self, state: &'b mut Option<X>) -> TriggerContext<'b, W, X> {
-        let OwnTimers { all, slot, window, of_key } = &mut self.timers;
+        let OwnTimers { all, slot, window, of_key, known } = &mut self.timers;
         TriggerContext {
             watermark: self.watermark,
             clock: self.clock,
-            timers: OwnTimers { all, slot: *slot, window, of_key },
+            timers: OwnTimers { all, slot: *slot, window, of_key, known },
             state,
         }
     }

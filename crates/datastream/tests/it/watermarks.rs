@@ -134,15 +134,16 @@ impl ProcessFunction<i64> for Times {
 
 #[test]
 fn a_source_assigns_event_times_and_its_watermarks_come_after_each_batch() {
+    // A collection is read in batches of 4096.
     let env = StreamExecutionEnvironment::new();
     let times =
-        env.from_collection(0..2_000i64).assign_timestamps_and_watermarks(seconds()).process(Times).collect();
+        env.from_collection(0..5_000i64).assign_timestamps_and_watermarks(seconds()).process(Times).collect();
     env.execute("times").expect("runs");
     let times = times.take();
     assert_eq!(times[0], (0, Some(0), i64::MIN));
-    assert_eq!(times[1023], (1023, Some(1_023_000), i64::MIN));
-    assert_eq!(times[1024], (1024, Some(1_024_000), 1_020_999));
-    assert_eq!(times.len(), 2_000);
+    assert_eq!(times[4095], (4095, Some(4_095_000), i64::MIN));
+    assert_eq!(times[4096], (4096, Some(4_096_000), 4_092_999));
+    assert_eq!(times.len(), 5_000);
 }
 
 #[test]
