@@ -59,7 +59,12 @@ pub mod prelude {
     pub use streamkeeper_dataflow::{OperatorError, OperatorResult};
     pub use streamkeeper_datastream::chain::Pipeline;
     pub use streamkeeper_datastream::state::{
-        AggregatingState, ListState, MapState, ReducingState, ValueState,
+        AggregatingState, ListState, MapState, ReducingState, StateDescriptor, StateTtlConfig, ValueState,
+    };
+    pub use streamkeeper_datastream::window::{
+        CountTrigger, EventTimeSessionWindows, GlobalWindows, ProcessWindowFunction,
+        ProcessingTimeSessionWindows, PurgingTrigger, SlidingEventTimeWindows, SlidingProcessingTimeWindows,
+        TimeWindow, TumblingEventTimeWindows, TumblingProcessingTimeWindows, WindowContext,
     };
     pub use streamkeeper_datastream::*;
     pub use streamkeeper_sql::session::{Session, StatementResult};

@@ -65,6 +65,14 @@ fn calls_whose_results_leave_in_order() {
 }
 
 #[test]
+fn calls_whose_results_leave_in_order_of_each_subtask() {
+    fn job(numbers: DataStream<Number>) -> DataStream<Row> {
+        AsyncDataStream::ordered_wait_with_retry(numbers, service(), TIMEOUT, 30, retry()).shared()
+    }
+    Case::new(job, twice).at_one_parallelism().run();
+}
+
+#[test]
 fn calls_behind_each_other() {
     fn job(numbers: DataStream<Number>) -> DataStream<Row> {
         numbers

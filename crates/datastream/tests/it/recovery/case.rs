@@ -37,6 +37,7 @@ pub(super) struct Case {
     ordered: bool,
     emits_at_end: bool,
     neighbour: bool,
+    rescaled: bool,
 }
 
 impl Case {
@@ -46,13 +47,13 @@ impl Case {
         expected: fn(&[Number]) -> Vec<Row>,
     ) -> Self {
         let job = Job::Behind(job);
-        Self { job, expected, ordered: true, emits_at_end: false, neighbour: false }
+        Self { job, expected, ordered: true, emits_at_end: false, neighbour: false, rescaled: true }
     }
 
     /// As [`Case::new`], for what is chained to the source.
     pub(super) fn at_source(job: fn(Source) -> DataStream<Row>, expected: fn(&[Number]) -> Vec<Row>) -> Self {
         let job = Job::AtSource(job);
-        Self { job, expected, ordered: true, emits_at_end: false, neighbour: false }
+        Self { job, expected, ordered: true, emits_at_end: false, neighbour: false, rescaled: true }
     }
 
     /// Another job beside this one that never fails: a region of its own, which goes on when this one restarts.
@@ -68,6 +69,11 @@ impl Case {
     /// The job emits when its input has ended: it cannot be made to fail behind the operator before.
     pub(super) fn emits_at_end(self) -> Self {
         Self { emits_at_end: true, ..self }
+    }
+
+    /// All runs have one parallelism.
+    pub(super) fn at_one_parallelism(self) -> Self {
+        Self { rescaled: false, ..self }
     }
 
     /// Runs with all seeds, or with those that `RECOVERY_SEEDS` names (`7` or `0..100`).
@@ -91,6 +97,7 @@ impl Case {
 
     fn run_seed(&self, seed: u64) {
         let mut random = Random(seed);
+        let parallelism = 1 + random.below(8) as usize;
         let directory = tempfile::tempdir().expect("a directory");
         let plan = Arc::new(Plan::default());
         let ledgers = [Ledger::default(), Ledger::default()];
@@ -98,7 +105,9 @@ impl Case {
             let failures: Vec<Failure> =
                 (0..FAILURES_PER_RUN).map(|_| self.failure(&mut random, true)).collect();
             plan.begin(failures);
-            let job = self.start(&mut random, run, &plan, &ledgers, directory.path());
+            let env = StreamExecutionEnvironment::new();
+            env.set_parallelism(if self.rescaled { 1 + random.below(8) as usize } else { parallelism });
+            let job = self.start(&env, &mut random, run, &plan, &ledgers, directory.path());
             let last = run + 1 == RUNS;
             let ended = drive(job, &plan, |job| match (last, random.below(3)) {
                 (true, way) => {
@@ -141,14 +150,13 @@ impl Case {
 
     fn start(
         &self,
+        env: &StreamExecutionEnvironment,
         random: &mut Random,
         run: u32,
         plan: &Arc<Plan>,
         ledgers: &[Ledger; 2],
         directory: &Path,
     ) -> JobHandle {
-        let env = StreamExecutionEnvironment::new();
-        env.set_parallelism(1 + random.below(8) as usize);
         env.enable_checkpointing(Duration::from_millis(1 + random.below(3))).expect("an interval");
         let set = |key: &str, value: &str| env.set(key, value).expect("valid");
         set("execution.checkpointing.dir", directory.to_str().expect("a path in UTF-8"));

@@ -14,3 +14,4 @@ mod async_io;
 mod keyed;
 mod stateless;
 mod two;
+mod windows;
