@@ -266,6 +266,8 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Out = Either<A, B>;
     type Running<N: Push<Either<A, B>>> = N;
     type Cut = Self;
+    type Watermarked<G: WatermarkGenerator<Self::Out>, W: TimestampAssigner<Self::Out>> =
+        Then<Self, AssignTimestampsAndWatermarks<Self::Out, G, W>>;
 
     fn begin(&self) -> &Self {
         self
@@ -273,6 +275,14 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
 
     fn start<N: Push<Either<A, B>>>(&self, next: N) -> N {
         next
+    }
+
+    fn watermarked<G, W>(self, strategy: WatermarkStrategy<Self::Out, G, W>) -> Self::Watermarked<G, W>
+    where
+        G: WatermarkGenerator<Self::Out>,
+        W: TimestampAssigner<Self::Out>,
+    {
+        Then::watermarks(self, strategy)
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
