@@ -265,6 +265,8 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Begin = Self;
     type Out = Either<A, B>;
     type Running<N: Push<Either<A, B>>> = N;
+    type Watermarked<G: WatermarkGenerator<Either<A, B>>, W: TimestampAssigner<Either<A, B>>> =
+        Then<Self, AssignTimestampsAndWatermarks<Either<A, B>, G, W>>;
     type Cut = Self;
 
     fn begin(&self) -> &Self {
@@ -276,6 +278,14 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     }
 
     fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
+
+    fn watermarked<G, W>(self, strategy: WatermarkStrategy<Either<A, B>, G, W>) -> Self::Watermarked<G, W>
+    where
+        G: WatermarkGenerator<Either<A, B>>,
+        W: TimestampAssigner<Either<A, B>>,
+    {
+        Then::watermarks(self, strategy)
+    }
 
     fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
         DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })
