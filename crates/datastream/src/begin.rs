@@ -265,9 +265,9 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
     type Begin = Self;
     type Out = Either<A, B>;
     type Running<N: Push<Either<A, B>>> = N;
-    type Watermarked<G: WatermarkGenerator<Either<A, B>>, W: TimestampAssigner<Either<A, B>>> =
-        Then<Self, AssignTimestampsAndWatermarks<Either<A, B>, G, W>>;
     type Cut = Self;
+    type Watermarked<G: WatermarkGenerator<Self::Out>, W: TimestampAssigner<Self::Out>> =
+        Then<Self, AssignTimestampsAndWatermarks<Self::Out, G, W>>;
 
     fn begin(&self) -> &Self {
         self
@@ -277,15 +277,15 @@ impl<A: Data, B: Data> Pipeline for FromTwo<A, B> {
         next
     }
 
-    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
-
-    fn watermarked<G, W>(self, strategy: WatermarkStrategy<Either<A, B>, G, W>) -> Self::Watermarked<G, W>
+    fn watermarked<G, W>(self, strategy: WatermarkStrategy<Self::Out, G, W>) -> Self::Watermarked<G, W>
     where
-        G: WatermarkGenerator<Either<A, B>>,
-        W: TimestampAssigner<Either<A, B>>,
+        G: WatermarkGenerator<Self::Out>,
+        W: TimestampAssigner<Self::Out>,
     {
         Then::watermarks(self, strategy)
     }
+
+    fn visit(&mut self, _: &mut dyn FnMut(&mut OperatorMeta)) {}
 
     fn cut(stream: DataStream<Either<A, B>, Self>, parallelism: usize) -> DataStream<Either<A, B>, Self> {
         DataStream::new(stream.topology, Self { parallelism, ..stream.pipeline })
