@@ -9,6 +9,7 @@ mod harness;
 mod interval_join;
 mod operator_state;
 mod recovery;
+mod restored_splits;
 mod ttl;
 mod ui;
 mod watermarks;

@@ -1,7 +1,7 @@
 //! Starting tasks: channels between them, their enumerators and sinks, their threads.
 //!
 //! Invariant: a region is started as a whole, from the latest checkpoint; its sinks have committed what that holds, and
-//! removed what came after it, before any of its tasks runs.
+//! removed what came after it, before any of its tasks runs. Splits that had been begun are with a reader from the start.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +15,7 @@ use crate::checkpoint::coordinator::Subtask;
 use crate::error::{Error, OperatorError};
 use crate::exchange::EdgeSetup;
 use crate::graph::VertexId;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mail, Mailbox};
 use crate::sink::COMMITTABLES;
 use crate::state::StateSegment;
 use crate::task::{JobEvent, SPLITS, TaskId, TaskSetup, decode_split};
@@ -38,8 +38,9 @@ impl Master {
             None => self.coordinator.snapshot().clone(),
         };
         let finished = |uid: &String| latest.as_ref().is_some_and(|l| l.manifest.finished.contains(uid));
+        let mut begun: Vec<(VertexId, usize)> = Vec::new();
         for &v in vertices {
-            self.prepare(v, &segments)?;
+            begun.push((v, self.prepare(v, &segments)?));
         }
         let mailboxes: HashMap<Subtask, Arc<Mailbox>> = vertices
             .iter()
@@ -47,6 +48,15 @@ impl Master {
                 (0..graph.vertices[v].parallelism).map(move |s| ((v, s), Arc::new(Mailbox::default())))
             })
             .collect();
+        // Readers have all splits that had been begun before they ask for more: their watermark holds for each of them, so
+        // that no row of one that waits its turn is late.
+        for (v, splits) in begun {
+            let Some(enumerator) = self.enumerators.get_mut(&v) else { continue };
+            for i in 0..splits {
+                let subtask = i % graph.vertices[v].parallelism;
+                mailboxes[&(v, subtask)].send(Mail::Assign(enumerator.next_split(subtask)));
+            }
+        }
         let signals = |v: VertexId| -> Vec<_> {
             (0..graph.vertices[v].parallelism).map(|s| mailboxes[&(v, s)].signal().clone()).collect()
         };
@@ -111,8 +121,9 @@ impl Master {
         Ok(())
     }
 
-    /// What comes before the tasks of a vertex: its enumerator, and its sinks' commits.
-    fn prepare(&mut self, v: VertexId, segments: &[StateSegment]) -> Result<(), Error> {
+    /// What comes before the tasks of a vertex: its enumerator, and its sinks' commits. Returns how many splits came back
+    /// from readers: the enumerator gives them out first.
+    fn prepare(&mut self, v: VertexId, segments: &[StateSegment]) -> Result<usize, Error> {
         let graph = self.graph.clone();
         let vertex = &graph.vertices[v];
         let attempt = self.attempts.get(&v).map_or(0, |a| a + 1);
@@ -126,15 +137,16 @@ impl Master {
             let of_name = segments.iter().filter(|s| s.uid == uid && s.name == name);
             of_name.flat_map(|s| s.frames.iter().map(|(_, bytes)| bytes.clone())).collect()
         };
+        let mut begun = 0;
         if let Some(make) = &vertex.enumerator {
             let restored = items(&vertex.uid, ENUMERATOR.0);
             let mut enumerator =
                 make(vertex.parallelism, restored.first().map(Vec::as_slice)).map_err(fail)?;
-            let splits = items(&vertex.uid, SPLITS.0)
-                .iter()
-                .map(|bytes| decode_split(bytes))
-                .collect::<Result<_, _>>();
-            enumerator.add_splits_back(splits.map_err(fail)?);
+            let splits: Result<Vec<_>, _> =
+                items(&vertex.uid, SPLITS.0).iter().map(|bytes| decode_split(bytes)).collect();
+            let splits = splits.map_err(fail)?;
+            begun = splits.len();
+            enumerator.add_splits_back(splits);
             self.enumerators.insert(v, enumerator);
         }
         if self.latest.is_some() || attempt > 0 {
@@ -142,7 +154,7 @@ impl Master {
                 committer.recover(&self.config.lineage, &items(uid, COMMITTABLES.0)).map_err(fail)?;
             }
         }
-        Ok(())
+        Ok(begun)
     }
 
     fn spawn(&self, setup: TaskSetup) -> Result<JoinHandle<()>, Error> {
