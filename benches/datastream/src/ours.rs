@@ -9,7 +9,7 @@ use streamkeeper_dataflow::batch::Records;
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::sink::{Committable, Sink, SinkWriter};
-use streamkeeper_datastream::StreamExecutionEnvironment;
+use streamkeeper_datastream::{AggregateFunction, StreamExecutionEnvironment};
 
 use crate::jobs::{bid, lines};
 
@@ -33,6 +33,32 @@ impl<T, F: Fn(&T) -> u64> SinkWriter<Records<T>> for SumWriter<F> {
 
     fn prepare_commit(&mut self, _: CheckpointId) -> OperatorResult<Vec<Committable>> {
         Ok(Vec::new())
+    }
+}
+
+/// How many records there were for a key.
+#[derive(Clone)]
+struct Count;
+
+impl AggregateFunction for Count {
+    type In = u64;
+    type Accumulator = u64;
+    type Out = u64;
+
+    fn create_accumulator(&self) -> u64 {
+        0
+    }
+
+    fn add(&self, _: u64, count: &mut u64) {
+        *count += 1;
+    }
+
+    fn result(&self, count: &u64) -> u64 {
+        *count
+    }
+
+    fn merge(&self, a: u64, b: u64) -> u64 {
+        a + b
     }
 }
 
@@ -62,9 +88,9 @@ pub fn run(job: &str, parallelism: usize, records: u64) -> u64 {
         "bid-count" => {
             numbers
                 .map(bid)
-                .map(|bid| (bid.auction, 1u64))
-                .key_by(|(auction, _)| *auction)
-                .reduce(|(auction, a), (_, b)| (auction, a + b))
+                .map(|bid| bid.auction)
+                .key_by(|auction| *auction)
+                .aggregate(Count)
                 .sink_to(Sum(|(_, n): &(u64, u64)| *n, sum.clone()));
         }
         other => panic!("there is no job {other}"),

@@ -97,11 +97,11 @@ pub trait Fold<K, T>: Clone + Send + Sync + 'static {
     /// What is emitted after each record.
     type Out: Data;
 
-    /// The value after `record`.
-    fn fold(&mut self, value: Option<Self::Value>, record: T) -> Self::Value;
+    /// The value of a key without records.
+    fn empty(&self) -> Self::Value;
 
-    /// What is emitted.
-    fn result(&self, key: &K, value: &Self::Value) -> Self::Out;
+    /// Adds `record` to the value, and returns what is emitted.
+    fn fold(&mut self, key: &K, value: &mut Self::Value, record: T) -> Self::Out;
 }
 
 /// The fold of a reduce function.
@@ -112,20 +112,21 @@ impl<K, T: Data, F> Fold<K, T> for Reduce<F>
 where
     F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
 {
-    type Value = T;
+    /// It is taken out only while it is reduced.
+    type Value = Option<T>;
     type Out = T;
 
-    #[inline]
-    fn fold(&mut self, value: Option<T>, record: T) -> T {
-        match value {
-            Some(value) => (self.0)(value, record),
-            None => record,
-        }
+    fn empty(&self) -> Option<T> {
+        None
     }
 
     #[inline]
-    fn result(&self, _: &K, value: &T) -> T {
-        value.clone()
+    fn fold(&mut self, _: &K, value: &mut Option<T>, record: T) -> T {
+        let reduced = match value.take() {
+            Some(so_far) => (self.0)(so_far, record),
+            None => record,
+        };
+        value.insert(reduced).clone()
     }
 }
 
@@ -137,15 +138,13 @@ impl<K: Key, T: Data, A: AggregateFunction<In = T>> Fold<K, T> for Aggregate<A> 
     type Value = A::Accumulator;
     type Out = (K, A::Out);
 
-    #[inline]
-    fn fold(&mut self, value: Option<A::Accumulator>, record: T) -> A::Accumulator {
-        let mut accumulator = value.unwrap_or_else(|| self.0.create_accumulator());
-        self.0.add(record, &mut accumulator);
-        accumulator
+    fn empty(&self) -> A::Accumulator {
+        self.0.create_accumulator()
     }
 
     #[inline]
-    fn result(&self, key: &K, accumulator: &A::Accumulator) -> (K, A::Out) {
+    fn fold(&mut self, key: &K, accumulator: &mut A::Accumulator, record: T) -> (K, A::Out) {
+        self.0.add(record, accumulator);
         (key.clone(), self.0.result(accumulator))
     }
 }
@@ -157,14 +156,11 @@ pub struct Rolling<G, S> {
     selector: S,
 }
 
-/// The values by key. A value is only taken out while it is folded.
-type Values<K, V> = KeyedState<K, Option<V>>;
-
 /// A rolling fold at work. It needs no slots: its one value is kept with the key.
 pub struct RollingLogic<T, G: Fold<S::Key, T>, S: KeySelector<T>> {
     fold: G,
     selector: S,
-    values: Values<S::Key, G::Value>,
+    values: KeyedState<S::Key, G::Value>,
     max_parallelism: u16,
     records: PhantomData<fn(T)>,
 }
@@ -214,11 +210,9 @@ where
         next: &mut N,
     ) -> OperatorResult<()> {
         let Self { fold, selector, values, .. } = self;
-        let (key, value) = selector.with(&record, |key| values.entry(key, || None));
-        let folded = fold.fold(value.take(), record);
-        let result = fold.result(key, &folded);
-        *value = Some(folded);
-        next.push(result, timestamp)
+        let (key, value) = selector.with(&record, |key| values.entry(key, || fold.empty()));
+        let out = fold.fold(key, value, record);
+        next.push(out, timestamp)
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {

@@ -11,7 +11,7 @@ use streamkeeper_dataflow::{OperatorError, OperatorResult};
 use crate::Data;
 
 /// Records that a reader gives at once.
-const BATCH: usize = 4096;
+const BATCH: usize = 2048;
 const SPLIT: &str = "collection";
 
 /// A list of records, read in order by one subtask.
