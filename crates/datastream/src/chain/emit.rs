@@ -2,9 +2,12 @@
 //!
 //! Invariant: records leave in the order in which they were pushed, each with its event time.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::Records;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -68,6 +71,10 @@ impl<O: 'static> Running for Emit<O> {
     }
 
     fn snapshot(&mut self, _: CheckpointId, _: &mut Vec<(String, SnapshotFn)>) -> OperatorResult<()> {
+        Ok(())
+    }
+
+    fn config(&mut self, _: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
         Ok(())
     }
 

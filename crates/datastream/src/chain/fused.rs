@@ -2,9 +2,12 @@
 //!
 //! Invariant: what has left the chain is emitted before the call that caused it returns.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::{Batch, Records};
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::{Operator, OperatorContext, Output};
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -100,6 +103,10 @@ where
         into: &mut Vec<(String, SnapshotFn)>,
     ) -> OperatorResult<()> {
         self.0.snapshot(checkpoint, into)
+    }
+
+    fn on_config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.0.config(config)
     }
 
     fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> OperatorResult<()> {

@@ -3,10 +3,12 @@
 //! Invariant: an operator has dealt with what it is told, and pushed what comes of it, before those behind it are told.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::Records;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -85,6 +87,11 @@ impl<I: 'static, L: Logic<I> + 'static, N: Push<L::Out>> Running for Linked<L, N
             into.push((self.meta.uid.clone().unwrap_or_default(), snapshot));
         }
         self.next.snapshot(checkpoint, into)
+    }
+
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.logic.config(config)?;
+        self.next.config(config)
     }
 
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> OperatorResult<()> {

@@ -2,8 +2,11 @@
 //!
 //! Invariant: a [`Logic`] is made, used and dropped in one subtask; a [`Stage`] holds nothing of any.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -98,6 +101,11 @@ pub trait Logic<I> {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {
         let _ = checkpoint;
         Ok(None)
+    }
+
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        let _ = config;
+        Ok(())
     }
 
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> OperatorResult<()> {

@@ -2,9 +2,12 @@
 //!
 //! Invariant: what is told to a chain is told to all its operators, first to last.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::Records;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -32,6 +35,7 @@ pub trait Running: 'static {
         checkpoint: CheckpointId,
         into: &mut Vec<(String, SnapshotFn)>,
     ) -> OperatorResult<()>;
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()>;
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> OperatorResult<()>;
     fn finish(&mut self) -> OperatorResult<()>;
     /// Takes what has left the chain.

@@ -2,8 +2,11 @@
 //!
 //! Invariant: `initialize_state` and `open` come once, before the first record; `snapshot_state` comes between records.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -153,6 +156,11 @@ impl<I, F: ProcessFunction<I>> Logic<I> for ProcessLogic<F, F::Out> {
 
     fn end_step<N: Push<F::Out>>(&mut self, _: &mut N) -> OperatorResult<()> {
         self.runtime.sides.flush();
+        Ok(())
+    }
+
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.runtime.config.set(config);
         Ok(())
     }
 

@@ -2,8 +2,11 @@
 //!
 //! Invariant: while the function is called, its states are those of the key of the record or timer at hand.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -189,6 +192,11 @@ where
 
     fn end_step<N: Push<F::Out>>(&mut self, _: &mut N) -> OperatorResult<()> {
         self.runtime.sides.flush();
+        Ok(())
+    }
+
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.runtime.config.set(config);
         Ok(())
     }
 

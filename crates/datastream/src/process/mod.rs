@@ -1,4 +1,5 @@
 //! Process functions: records, timers, state and side outputs, one record at a time.
+mod config;
 mod context;
 mod function;
 mod keyed;
@@ -6,6 +7,8 @@ mod keyed_context;
 mod open;
 mod timers;
 
+pub use self::config::Config;
+pub(crate) use self::config::LiveConfig;
 pub(crate) use self::context::Runtime;
 pub use self::context::{ProcessContext, TaskInfo};
 pub use self::function::{Process, ProcessFunction, ProcessLogic};

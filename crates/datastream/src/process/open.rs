@@ -2,7 +2,10 @@
 //!
 //! Invariant: a state is declared before the first record, under a name and a type that the checkpoint does not contradict.
 
-use super::TaskInfo;
+use serde::de::DeserializeOwned;
+use streamkeeper_dataflow::OperatorResult;
+
+use super::{Config, TaskInfo};
 use crate::Data;
 use crate::aggregate::AggregateFunction;
 use crate::error::Result;
@@ -21,6 +24,14 @@ impl<K: Key + Sync> OpenContext<'_, K> {
     /// Which subtask this is.
     pub fn task_info(&self) -> &TaskInfo {
         self.info
+    }
+
+    /// As [`TaskInfo::config`].
+    ///
+    /// # Errors
+    /// As for [`TaskInfo::config`].
+    pub fn config<T: DeserializeOwned + 'static>(&self, document: &str) -> OperatorResult<Option<Config<T>>> {
+        self.info.config(document)
     }
 
     /// One value per key. A state is given by its name, or by a [`StateDescriptor`] that says how long its values live.
