@@ -39,7 +39,7 @@ impl ProcessFunction<u64> for Late {
 fn job(env: &StreamExecutionEnvironment, pause: Duration) -> Late {
     let late = Late { records: Arc::default(), late: Arc::default() };
     let times = WatermarkStrategy::for_monotonous_timestamps()
-        .with_timestamp_assigner(|n: &u64, _: Option<i64>| (n % PER_SPLIT) as i64);
+        .with_timestamp_assigner(|n: &u64, _| (n % PER_SPLIT) as i64);
     env.from_sequence(0, SPLITS * PER_SPLIT)
         .assign_timestamps_and_watermarks(times)
         .inspect(move |n| {
