@@ -268,7 +268,7 @@ impl BroadcastProcessFunction<u64, u64> for Both {
 fn functions_of_two_inputs_have_it_too() {
     let co = OperatorHarness::two_inputs(|a: DataStream<u64>, b: DataStream<u64>| a.connect(b).process(Both));
     let broadcast = OperatorHarness::two_inputs(|a: DataStream<u64>, b: DataStream<u64>| {
-        a.connect_broadcast(b.broadcast_state(MapStateDescriptor::<u64, u64>::new("rules"))).process(Both)
+        a.connect(b.broadcast_state(MapStateDescriptor::<u64, u64>::new("rules"))).process(Both)
     });
     for harness in [co.map(erase), broadcast.map(erase)] {
         let mut run = harness.expect("opens");
