@@ -1,7 +1,7 @@
 //! The execution environment: where a job begins, and where it is started.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,13 +10,15 @@ use streamkeeper_dataflow::batch::Records;
 use streamkeeper_dataflow::config::{Config, file};
 use streamkeeper_dataflow::graph::{JobGraph, SourceNode};
 use streamkeeper_dataflow::job::{JobHandle, JobStatus, launch};
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::source::Source;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Data;
 use crate::begin::FromSource;
 use crate::chain::OperatorMeta;
-use crate::error::Error;
+use crate::config_source::{ConfigSource, Follow};
+use crate::error::{Error, operator_error};
 use crate::source::{CollectionSource, NumberSequenceSource};
 use crate::stream::DataStream;
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
@@ -103,6 +105,8 @@ pub struct StreamExecutionEnvironment {
     pub(crate) topology: Rc<Topology>,
     pub(crate) config: RefCell<Config>,
     from_checkpoint: RefCell<Option<PathBuf>>,
+    documents: RefCell<BTreeSet<String>>,
+    config_source: RefCell<Option<Box<dyn ConfigSource>>>,
 }
 
 impl std::fmt::Debug for StreamExecutionEnvironment {
@@ -128,6 +132,8 @@ impl StreamExecutionEnvironment {
             topology: Rc::new(topology),
             config: RefCell::new(config),
             from_checkpoint: RefCell::new(None),
+            documents: RefCell::default(),
+            config_source: RefCell::default(),
         }
     }
 
@@ -218,6 +224,19 @@ impl StreamExecutionEnvironment {
         *self.from_checkpoint.borrow_mut() = Some(checkpoint.into());
     }
 
+    /// The job's functions ask for these configuration documents: see
+    /// [`ProcessContext::config`](crate::ProcessContext::config).
+    pub fn config_documents<D: Into<String>>(&self, names: impl IntoIterator<Item = D>) -> &Self {
+        self.documents.borrow_mut().extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where the configuration documents are, of this job and of those that follow.
+    pub fn set_config_source(&self, source: impl ConfigSource + 'static) -> &Self {
+        *self.config_source.borrow_mut() = Some(Box::new(source));
+        self
+    }
+
     /// A stream of what a source reads, one subtask per `parallelism.default`.
     pub fn from_source<T: Data>(
         &self,
@@ -288,6 +307,7 @@ impl StreamExecutionEnvironment {
         let empty = JobGraph::new(config.max_parallelism());
         let graph = self.topology.graph.replace(empty);
         self.topology.generated.borrow_mut().clear();
+        let documents = self.documents.take();
         if let Some(reason) = self.topology.take_refusal() {
             return Err(Error::InvalidJob(reason));
         }
@@ -299,7 +319,39 @@ impl StreamExecutionEnvironment {
         let settings = config.job();
         let name = settings.name.as_deref().unwrap_or(name);
         let from = self.from_checkpoint.borrow_mut().take().or_else(|| settings.recovery_path.clone());
-        launch(graph, name, &settings, from.as_deref(), Arc::default())
-            .map_err(|source| Error::Job { name: name.to_owned(), source })
+        let live = self.open_documents(name, &documents, &config)?;
+        let (first, follow) = live.map_or_else(Default::default, |(first, follow)| (first, Some(follow)));
+        let mut job = launch(graph, name, &settings, from.as_deref(), first)
+            .map_err(|source| Error::Job { name: name.to_owned(), source })?;
+        if let Some(follow) = follow {
+            match follow(job.reconfigurer()) {
+                Ok(following) => job.keep(following),
+                Err(error) => {
+                    job.cancel();
+                    return Err(Error::Configuration(operator_error(error).to_string()));
+                }
+            }
+        }
+        Ok(job)
+    }
+
+    fn open_documents(
+        &self,
+        job: &str,
+        documents: &BTreeSet<String>,
+        config: &Config,
+    ) -> Result<Option<(Arc<ConfigSnapshot>, Follow)>, Error> {
+        if documents.is_empty() {
+            return Ok(None);
+        }
+        let source = self.config_source.borrow();
+        let source = source.as_ref().ok_or_else(|| {
+            let names = documents.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            Error::Configuration(format!(
+                "job {job} reads the configuration documents {names}, and nothing gives them: call `set_config_source`"
+            ))
+        })?;
+        let opened = source.open(job, documents, config);
+        opened.map(Some).map_err(|error| Error::Configuration(operator_error(error).to_string()))
     }
 }

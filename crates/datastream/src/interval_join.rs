@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use streamkeeper_dataflow::OperatorError;
+use serde::de::DeserializeOwned;
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
+use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use crate::Data;
 use crate::co_process::KeyedCoProcessFunction;
@@ -14,7 +15,7 @@ use crate::connect::{Connect, KeyedConnectedStreams, KeyedTwo};
 use crate::error::Result;
 use crate::key::{Key, KeySelector};
 use crate::keyed::KeyedStream;
-use crate::process::{KeyedContext, OpenContext, TaskInfo, TimeDomain};
+use crate::process::{Config, KeyedContext, LiveConfig, OpenContext, TaskInfo, TimeDomain};
 use crate::side::{OutputTag, Sides};
 use crate::state::ValueState;
 use crate::stream::DataStream;
@@ -174,6 +175,7 @@ pub struct JoinContext<'a> {
     left: Timestamp,
     right: Timestamp,
     sides: &'a mut Sides,
+    config: &'a mut LiveConfig,
 }
 
 impl JoinContext<'_> {
@@ -190,6 +192,17 @@ impl JoinContext<'_> {
     /// Event time of the pair: the later one.
     pub fn timestamp(&self) -> Timestamp {
         self.left.max(self.right)
+    }
+
+    /// As [`ProcessContext::config`](crate::ProcessContext::config).
+    ///
+    /// # Errors
+    /// As for [`ProcessContext::config`](crate::ProcessContext::config).
+    pub fn config<T: DeserializeOwned + 'static>(
+        &mut self,
+        document: &str,
+    ) -> OperatorResult<Option<Config<T>>> {
+        self.config.get(document)
     }
 
     /// Emits a record to a side output, with the event time of the pair.
@@ -317,7 +330,12 @@ where
         let Some((left, at)) = in_time(left, context, self.late.0.as_ref())? else { return Ok(()) };
         let range = (at.saturating_add(self.lower_ms), at.saturating_add(self.upper_ms));
         partners(rights, range, |right, right_at| {
-            let mut pair = JoinContext { left: at, right: right_at, sides: context.process.sides };
+            let mut pair = JoinContext {
+                left: at,
+                right: right_at,
+                sides: context.process.sides,
+                config: context.process.config,
+            };
             out.at(pair.timestamp());
             self.function.process_element(&left, right, &mut pair, out)
         })?;
@@ -336,7 +354,12 @@ where
         let Some((right, at)) = in_time(right, context, self.late.1.as_ref())? else { return Ok(()) };
         let range = (at.saturating_sub(self.upper_ms), at.saturating_sub(self.lower_ms));
         partners(lefts, range, |left, left_at| {
-            let mut pair = JoinContext { left: left_at, right: at, sides: context.process.sides };
+            let mut pair = JoinContext {
+                left: left_at,
+                right: at,
+                sides: context.process.sides,
+                config: context.process.config,
+            };
             out.at(pair.timestamp());
             self.function.process_element(left, &right, &mut pair, out)
         })?;

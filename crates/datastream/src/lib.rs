@@ -34,6 +34,7 @@ pub mod broadcast;
 pub mod chain;
 mod co_process;
 mod collector;
+mod config_source;
 mod connect;
 pub mod connector;
 mod env;
@@ -63,6 +64,7 @@ pub use broadcast::{
 };
 pub use co_process::{CoProcessFunction, KeyedCoProcessFunction};
 pub use collector::Collector;
+pub use config_source::{ConfigSource, Follow};
 pub use connect::{Connect, ConnectedStreams, KeyedConnectedStreams, KeyedTwo, Two};
 pub use env::StreamExecutionEnvironment;
 pub use error::{Error, Result};
@@ -72,7 +74,7 @@ pub use key::{Key, KeyFn, KeyHash, KeyRef, KeySelector};
 pub use keyed::{Keyed, KeyedStream};
 pub use ports::StreamInputs;
 pub use process::{
-    KeyedContext, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction, TimeDomain,
+    Config, KeyedContext, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction, TimeDomain,
 };
 pub use side::{OutputTag, Sides};
 pub use sink::Collected;

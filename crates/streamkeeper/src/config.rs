@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use streamkeeper::live_config;
 use streamkeeper_coordination::Error;
 use streamkeeper_coordination::config::diff::diff;
 use streamkeeper_coordination::config::document::MAX_BYTES;
@@ -17,7 +18,7 @@ use streamkeeper_coordination::config::{Document, Scope};
 use streamkeeper_dataflow::config::ZOOKEEPER_QUORUM;
 use streamkeeper_zookeeper::block_on;
 
-use crate::{Failure, live_config, run};
+use crate::{Failure, run};
 
 /// What `streamkeeper config` is asked to do.
 #[derive(Args, Debug)]
@@ -125,7 +126,7 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     }
     let mut pairs = args.set.clone();
     pairs.extend(args.zookeeper.iter().map(|servers| format!("{ZOOKEEPER_QUORUM}={servers}")));
-    let store = live_config::connect(&run::load_configuration(&pairs)?)?;
+    let store = live_config::connect(&run::load_configuration(&pairs)?).map_err(Failure::live_config)?;
     let outcome = execute(args, &store);
     live_config::close(store.zookeeper());
     outcome
@@ -306,7 +307,7 @@ fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-fn failure(error: Error) -> Failure {
+pub(crate) fn failure(error: Error) -> Failure {
     match error {
         Error::Conflict { .. } | Error::Contended { .. } | Error::ZooKeeper(_) | Error::NotFound(_) => {
             Failure::job(error)

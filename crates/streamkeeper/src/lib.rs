@@ -36,6 +36,8 @@ pub mod record {
     pub use streamkeeper_derive::Record;
 }
 
+pub mod live_config;
+
 /// What a program that writes jobs needs: the typed DataStream API, its connectors, a SQL session, and the runtime that runs them.
 ///
 /// ```no_run
@@ -52,6 +54,7 @@ pub mod record {
 /// # Ok::<(), Error>(())
 /// ```
 pub mod prelude {
+    pub use crate::live_config::ZooKeeperConfig;
     pub use crate::record::{Changelog, Decimal, Record, Row, RowKind};
     pub use streamkeeper_connectors::FileSource;
     pub use streamkeeper_connectors::zookeeper::{ZNode, ZooKeeperSource};

@@ -1,5 +1,16 @@
 //! Between ZooKeeper's documents and a job: connects, reads what the job begins with, and passes on what changes.
 //!
+//! A program has its documents from there by one call; `streamkeeper.yaml` or `--set` says where ZooKeeper is, in
+//! `high-availability.zookeeper.quorum`:
+//!
+//! ```no_run
+//! use streamkeeper::prelude::*;
+//!
+//! let env = StreamExecutionEnvironment::from_args()?;
+//! env.config_documents(["rules"]).set_config_source(ZooKeeperConfig);
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! Invariant: a job is given documents by the names under which it addresses them, and nothing when its own have not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,22 +28,57 @@ use streamkeeper_dataflow::config::{
 };
 use streamkeeper_dataflow::job::Reconfigurer;
 use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};
+use streamkeeper_datastream::{ConfigSource, Follow};
 use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
-use crate::Failure;
+/// Why documents cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration names no ZooKeeper.
+    #[error(
+        "no ZooKeeper is given: set {ZOOKEEPER_QUORUM} to host:port,host:port, in streamkeeper.yaml or by --set"
+    )]
+    NoZooKeeper,
+    /// They cannot be read, or a name is none of a document.
+    #[error(transparent)]
+    Coordination(#[from] streamkeeper_coordination::Error),
+    /// They do not fit into a checkpoint.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The system has no thread for it.
+    #[error("cannot start a thread to follow the configuration: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Documents in the ZooKeeper that the environment's configuration names, written by `streamkeeper config`. Of a job,
+/// the document `job` is its own, `cluster` the cluster's, any other is a shared one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ZooKeeperConfig;
+
+impl ConfigSource for ZooKeeperConfig {
+    fn open(
+        &self,
+        job: &str,
+        documents: &BTreeSet<String>,
+        config: &Config,
+    ) -> streamkeeper_datastream::Result<(Arc<ConfigSnapshot>, Follow)> {
+        let live = LiveConfig::open(config, job, documents)?;
+        let first = live.snapshot()?;
+        Ok((first, Box::new(|job| Ok(Box::new(live.follow(job)?)))))
+    }
+}
 
 /// How long to wait for the end of a session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The documents of the cluster that the configuration names.
-pub(crate) fn connect(config: &Config) -> Result<ConfigStore, Failure> {
-    let quorum = config.get(ZOOKEEPER_QUORUM).ok_or_else(|| {
-        Failure::usage(format!(
-            "no ZooKeeper is given: say --zookeeper host:port,host:port, or set {ZOOKEEPER_QUORUM} in streamkeeper.yaml"
-        ))
-    })?;
+///
+/// # Errors
+/// When it names no ZooKeeper, or that does not answer.
+pub fn connect(config: &Config) -> Result<ConfigStore, Error> {
+    let quorum = config.get(ZOOKEEPER_QUORUM).ok_or(Error::NoZooKeeper)?;
     let root = config.get(ZOOKEEPER_ROOT).unwrap_or_default();
-    let layout = Layout::new(root, config.get(CLUSTER_ID).unwrap_or_default()).map_err(Failure::usage)?;
+    let layout = Layout::new(root, config.get(CLUSTER_ID).unwrap_or_default())?;
     let connection_timeout = config.duration(ZOOKEEPER_CONNECTION_TIMEOUT);
     let options = Options {
         session_timeout: config.duration(ZOOKEEPER_SESSION_TIMEOUT),
@@ -40,48 +86,49 @@ pub(crate) fn connect(config: &Config) -> Result<ConfigStore, Failure> {
         operation_timeout: connection_timeout,
         ..Options::new(quorum)
     };
-    let zookeeper = block_on(ZooKeeper::connect(options)).map_err(Failure::job)?;
+    let zookeeper = block_on(ZooKeeper::connect(options)).map_err(streamkeeper_coordination::Error::from)?;
     Ok(ConfigStore::new(zookeeper, layout))
 }
 
 /// The documents of one job.
-pub(crate) struct LiveConfig {
+pub struct LiveConfig {
     zookeeper: ZooKeeper,
     watcher: Watcher,
     names: BTreeMap<Scope, String>,
 }
 
 impl LiveConfig {
-    /// Reads the documents that the job addresses by `documents`; `None` when there are none.
-    pub(crate) fn open(
-        config: &Config,
-        job: &str,
-        documents: &BTreeSet<String>,
-    ) -> Result<Option<Self>, Failure> {
-        if documents.is_empty() {
-            return Ok(None);
-        }
-        let named = |name: &String| Ok((Scope::of_job(job, name).map_err(Failure::usage)?, name.clone()));
-        let names: BTreeMap<Scope, String> = documents.iter().map(named).collect::<Result<_, Failure>>()?;
+    /// Reads the documents that the job addresses by `documents`.
+    ///
+    /// # Errors
+    /// When ZooKeeper does not answer, or a name is none of a document.
+    pub fn open(config: &Config, job: &str, documents: &BTreeSet<String>) -> Result<Self, Error> {
+        let named = |name: &String| Ok((Scope::of_job(job, name)?, name.clone()));
+        let names: BTreeMap<Scope, String> = documents.iter().map(named).collect::<Result<_, Error>>()?;
         let store = connect(config)?;
         let zookeeper = store.zookeeper().clone();
-        let watcher =
-            block_on(Watcher::start(store, names.keys().cloned().collect())).map_err(Failure::job)?;
+        let watcher = block_on(Watcher::start(store, names.keys().cloned().collect()))?;
         for (scope, problem) in watcher.problems() {
             tracing::warn!("configuration document {scope}: {problem}");
         }
-        Ok(Some(Self { zookeeper, watcher, names }))
+        Ok(Self { zookeeper, watcher, names })
     }
 
     /// What is in force now.
-    pub(crate) fn snapshot(&self) -> Result<Arc<ConfigSnapshot>, Failure> {
+    ///
+    /// # Errors
+    /// When it does not fit into a checkpoint.
+    pub fn snapshot(&self) -> Result<Arc<ConfigSnapshot>, Error> {
         let snapshot = snapshot(&self.watcher, &self.names);
-        snapshot.check_size().map_err(Failure::job)?;
+        snapshot.check_size().map_err(Error::TooLarge)?;
         Ok(Arc::new(snapshot))
     }
 
     /// Passes changes on, until the result is dropped.
-    pub(crate) fn follow(self, job: Reconfigurer) -> Result<Following, Failure> {
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn follow(self, job: Reconfigurer) -> Result<Following, Error> {
         let Self { zookeeper, mut watcher, names } = self;
         let follow = move || {
             loop {
@@ -110,16 +157,13 @@ impl LiveConfig {
             }
         };
         // It ends when the handle is closed.
-        std::thread::Builder::new()
-            .name("live-config".into())
-            .spawn(follow)
-            .map_err(|e| Failure::job(format!("cannot start a thread to follow the configuration: {e}")))?;
+        std::thread::Builder::new().name("live-config".into()).spawn(follow).map_err(Error::Thread)?;
         Ok(Following(zookeeper))
     }
 }
 
 /// Changes are passed on while this lives.
-pub(crate) struct Following(ZooKeeper);
+pub struct Following(ZooKeeper);
 
 impl Drop for Following {
     fn drop(&mut self) {
@@ -128,7 +172,7 @@ impl Drop for Following {
 }
 
 /// Ends the session. A ZooKeeper that does not answer will end it by itself: nobody waits for it here.
-pub(crate) fn close(zookeeper: &ZooKeeper) {
+pub fn close(zookeeper: &ZooKeeper) {
     let (done, closed) = mpsc::channel();
     let zookeeper = zookeeper.clone();
     let close = move || {

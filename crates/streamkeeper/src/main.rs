@@ -4,7 +4,6 @@ mod bench;
 mod bench_keeper;
 mod config;
 mod keeper;
-mod live_config;
 mod nexmark;
 mod progress;
 mod run;
@@ -15,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use streamkeeper::live_config;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -166,6 +166,15 @@ impl Failure {
     /// A job failed: exit code 1.
     pub fn job(message: impl std::fmt::Display) -> Self {
         Self { message: format!("error: {message}"), code: 1 }
+    }
+
+    /// Documents of the configuration cannot be had.
+    pub fn live_config(error: live_config::Error) -> Self {
+        match error {
+            live_config::Error::NoZooKeeper => Self::usage(error),
+            live_config::Error::Coordination(error) => config::failure(error),
+            live_config::Error::TooLarge(_) | live_config::Error::Thread(_) => Self::job(error),
+        }
     }
 
     /// The user's text or options are wrong: exit code 2.

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use streamkeeper::live_config::LiveConfig;
 use streamkeeper_dataflow::Error;
 use streamkeeper_dataflow::config::file;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus, launch};
@@ -12,7 +13,6 @@ use streamkeeper_sql::error::SqlError;
 use streamkeeper_sql::parser::parse_script;
 use streamkeeper_sql::session::{PlannedJob, Session, StatementResult};
 
-use crate::live_config::LiveConfig;
 use crate::progress::{self, Totals};
 use crate::usage::{Usage, process_start_ms};
 use crate::{Failure, SqlArgs};
@@ -120,10 +120,14 @@ fn run_job(
     if let Some(path) = &from {
         note(args, &format!("Resuming from {}", path.display()));
     }
-    let live = LiveConfig::open(config, &name, &planned.config_documents)?;
-    let snapshot = live.as_ref().map(LiveConfig::snapshot).transpose()?.unwrap_or_default();
+    let documents = Some(&planned.config_documents).filter(|documents| !documents.is_empty());
+    let open = |documents| LiveConfig::open(config, &name, documents);
+    let live = documents.map(open).transpose().map_err(Failure::live_config)?;
+    let snapshot = live.as_ref().map(LiveConfig::snapshot).transpose().map_err(Failure::live_config)?;
+    let snapshot = snapshot.unwrap_or_default();
     let job = launch(planned.graph, &name, settings, from.as_deref(), snapshot).map_err(Failure::job)?;
-    let _following = live.map(|live| live.follow(job.reconfigurer())).transpose()?;
+    let _following =
+        live.map(|live| live.follow(job.reconfigurer())).transpose().map_err(Failure::live_config)?;
     if !args.quiet {
         progress::print_tasks(&name, &job.vertices());
     }

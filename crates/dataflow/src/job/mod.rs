@@ -90,9 +90,15 @@ pub struct JobHandle {
     events: mpsc::Sender<JobEvent>,
     observed: Arc<Mutex<Observed>>,
     metrics: Arc<JobMetrics>,
+    kept: Vec<Box<dyn Send + Sync>>,
 }
 
 impl JobHandle {
+    /// Keeps what works for the job from outside: it is dropped when the job has been waited for, or the handle is dropped.
+    pub fn keep(&mut self, guard: Box<dyn Send + Sync>) {
+        self.kept.push(guard);
+    }
+
     /// Where the job stands.
     pub fn status(&self) -> JobStatus {
         lock(&self.observed).status
@@ -207,7 +213,7 @@ pub fn start(
         .name("job-master".into())
         .spawn(move || master.run(&inbox))
         .map_err(|e| Error::InvalidJob(format!("cannot start the job's master thread: {e}")))?;
-    Ok(JobHandle { master: Some(master), events, observed, metrics })
+    Ok(JobHandle { master: Some(master), events, observed, metrics, kept: Vec::new() })
 }
 
 fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -> Result<(), Error> {

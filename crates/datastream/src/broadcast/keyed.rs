@@ -4,10 +4,12 @@
 //! record of the broadcast stream has no key, and is handled beside it.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::Either;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -327,6 +329,10 @@ where
 
     fn end_step<N: Push<F::Out>>(&mut self, next: &mut N) -> OperatorResult<()> {
         self.main.end_step(next)
+    }
+
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.main.config(config)
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> OperatorResult<Option<SnapshotFn>> {

@@ -1,8 +1,11 @@
 //! Functions of a stream and the broadcast stream that rules it.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::Either;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::SnapshotFn;
 use streamkeeper_dataflow::time::Timestamp;
@@ -185,6 +188,11 @@ where
 
     fn end_step<N: Push<F::Out>>(&mut self, _: &mut N) -> OperatorResult<()> {
         self.runtime.sides.flush();
+        Ok(())
+    }
+
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        self.runtime.config.set(config);
         Ok(())
     }
 

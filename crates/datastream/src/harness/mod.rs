@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use streamkeeper_dataflow::batch::{Records, Rows};
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::key_group::range_of;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::operator::{Operator, OperatorContext, OperatorFactory};
 use streamkeeper_dataflow::side_output::SideOutputs;
 use streamkeeper_dataflow::state::{RestoredState, StateWriter};
@@ -109,6 +110,7 @@ impl<B: Feed, O: Data> OperatorHarness<B, O> {
         let restored = RestoredState::share(&snapshot.of(&uid), subtask, parallelism, key_groups.clone())?;
         let context = OperatorContext {
             key_groups,
+            config: snapshot.config.clone(),
             clock: clock.clone(),
             restored,
             segments: Arc::new(snapshot.segments.clone()),
@@ -117,6 +119,7 @@ impl<B: Feed, O: Data> OperatorHarness<B, O> {
         };
         let mut operator = factory();
         operator.open(&context)?;
+        operator.on_config(&context.config)?;
         Ok(Self {
             factory,
             uid,
@@ -173,7 +176,16 @@ impl<B: Feed, O: Data> OperatorHarness<B, O> {
             write(&mut writer)?;
             segments.extend(writer.into_segments());
         }
-        Ok(HarnessSnapshot { checkpoint: self.checkpoint, segments })
+        Ok(HarnessSnapshot { checkpoint: self.checkpoint, config: self.context.config.clone(), segments })
+    }
+
+    /// Puts a configuration into force, as a barrier does that brings one; snapshots from here on hold it.
+    ///
+    /// # Errors
+    /// Those of the operators.
+    pub fn set_config(&mut self, config: ConfigSnapshot) -> Result<(), Error> {
+        self.context.config = Arc::new(config);
+        Ok(self.operator.on_config(&self.context.config)?)
     }
 
     /// The latest snapshot is durable.

@@ -1,12 +1,17 @@
 //! What a harness's operators keep.
 
+use std::sync::Arc;
+
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::state::StateSegment;
 
 /// The state of operators at one time, of one subtask or of several.
 #[derive(Debug, Clone, Default)]
 pub struct HarnessSnapshot {
     pub(super) checkpoint: CheckpointId,
+    /// In force behind it.
+    pub(super) config: Arc<ConfigSnapshot>,
     pub(super) segments: Vec<StateSegment>,
 }
 
@@ -16,6 +21,9 @@ impl HarnessSnapshot {
         let mut merged = Self::default();
         for snapshot in snapshots {
             merged.checkpoint = merged.checkpoint.max(snapshot.checkpoint);
+            if let Some(newer) = merged.config.advance(&snapshot.config) {
+                merged.config = Arc::new(newer);
+            }
             merged.segments.extend(snapshot.segments);
         }
         merged

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
 use streamkeeper_dataflow::metrics::TaskMetrics;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::state::{RestoredState, SnapshotFn};
@@ -301,6 +302,13 @@ where
     fn end_step<N: Push<F::Out>>(&mut self, _: &mut N) -> OperatorResult<()> {
         if let Some(running) = &mut self.running {
             running.around.runtime.sides.flush();
+        }
+        Ok(())
+    }
+
+    fn config(&mut self, config: &Arc<ConfigSnapshot>) -> OperatorResult<()> {
+        if let Some(running) = &mut self.running {
+            running.around.runtime.config.set(config);
         }
         Ok(())
     }

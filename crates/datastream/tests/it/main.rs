@@ -7,6 +7,7 @@ mod broadcast;
 mod connect;
 mod harness;
 mod interval_join;
+mod live_config;
 mod operator_state;
 mod recovery;
 mod restored_splits;
