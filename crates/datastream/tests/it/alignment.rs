@@ -44,7 +44,11 @@ impl Source<Records<i64>> for Numbers {
         Ok(Box::new(Pending(pending.then(|| split(0)).into_iter().collect())))
     }
 
-    fn reader(&self, _: &OperatorContext) -> OperatorResult<Box<dyn SourceReader<Records<i64>>>> {
+    fn reader(&self, context: &OperatorContext) -> OperatorResult<Box<dyn SourceReader<Records<i64>>>> {
+        if self.slow && context.attempt > 0 {
+            // Both begin anew.
+            self.fast.store(0, SeqCst);
+        }
         Ok(Box::new(Reader { source: self.clone(), next: None, rest: 0 }))
     }
 }
@@ -59,10 +63,6 @@ impl SourceReader<Records<i64>> for Reader {
     fn add_split(&mut self, split: Split) -> OperatorResult<()> {
         let bytes = split.payload.as_slice().try_into().map_err(OperatorError::fatal)?;
         self.next = Some(i64::from_le_bytes(bytes));
-        if self.source.slow {
-            // After a restart both begin anew.
-            self.source.fast.store(0, SeqCst);
-        }
         Ok(())
     }
 
