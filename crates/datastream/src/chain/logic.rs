@@ -34,7 +34,7 @@ impl OperatorMeta {
 
 /// An operator at work: takes records of `I`, pushes records of `Out` to what follows.
 ///
-/// The methods are those of [`Operator`], a record at a time.
+/// The methods are those of [`Operator`](streamkeeper_dataflow::operator::Operator), a record at a time.
 #[expect(missing_docs, reason = "described at `Operator`")]
 #[expect(clippy::missing_errors_doc, reason = "described at `Operator`")]
 pub trait Logic<I> {
