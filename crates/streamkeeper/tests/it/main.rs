@@ -5,3 +5,4 @@ mod live_config;
 mod oracle;
 mod recovery;
 mod support;
+mod typed_config;
