@@ -19,9 +19,10 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), 
 
 # name, file below crates/, text, text in its place
 MUTATIONS = [
-    ("event timers are not in the snapshot", "datastream/src/process.rs", "event.write(EVENT_TIMERS, writer)?;", "let _ = &event;"),
-    ("processing timers are not in the snapshot", "datastream/src/process.rs", "processing.write(PROCESSING_TIMERS, writer)", "{ let _ = (&processing, writer); Ok(()) }"),
-    ("event timers are not restored", "datastream/src/process.rs", "event: Timers::read(EVENT_TIMERS, &context.restored)?,", "event: Timers::default(),"),
+    ("restored splits wait in the enumerator", "dataflow/src/job/master/deploy.rs", "for i in 0..splits {", "for i in 0..splits.min(0) {"),
+    ("event timers are not in the snapshot", "datastream/src/process/timers.rs", "event.write(EVENT_TIMERS, writer)?;", "let _ = &event;"),
+    ("processing timers are not in the snapshot", "datastream/src/process/timers.rs", "processing.write(PROCESSING_TIMERS, writer)", "{ let _ = (&processing, writer); Ok(()) }"),
+    ("event timers are not restored", "datastream/src/process/timers.rs", "event: Timers::read(EVENT_TIMERS, &context.restored)?,", "event: Timers::default(),"),
 ] + [
     (f"{kind} state is not restored", "datastream/src/state/backend.rs", "in restored.keyed(&name, &shape)? {", f'in restored.keyed(&name, &shape)?.iter().filter(|_| kind != "{kind}") {{')
     for kind in ("value", "list", "map", "reducing", "aggregating")
@@ -38,7 +39,7 @@ MUTATIONS = [
     ("a key's state is not in the snapshot", "datastream/src/state/table.rs", "let mut values = self.values.borrow().clone();", "let mut values = self.values.borrow().clone(); values.truncate(values.len().saturating_sub(1));"),
     ("panes of aligned windows are not restored", "datastream/src/window/aligned.rs", "in context.restored.keyed(CONTENTS, &windows.shape())? {", "in context.restored.keyed(CONTENTS, &windows.shape())?.iter().take(0) {"),
     ("windows by key are not restored", "datastream/src/window/store.rs", "in restored.keyed(CONTENTS, &Self::shape())? {", "in restored.keyed(CONTENTS, &Self::shape())?.iter().take(0) {"),
-    ("rows of side outputs stay behind", "datastream/src/process.rs", "    fn end_step<N: Push<F::Out>>(&mut self, _: &mut N) -> OperatorResult<()> {\n        self.runtime.sides.flush();\n        Ok(())\n    }\n\n    fn snapshot", "    fn snapshot"),
+    ("rows of side outputs stay behind", "datastream/src/process/keyed.rs", "        self.runtime.sides.flush();\n        Ok(())\n", "        Ok(())\n"),
     ("the barrier overtakes rows of side outputs", "dataflow/src/output.rs", "        self.drain_sides()?;\n        self.edges.0.iter_mut().try_for_each(|edge| edge.broadcast(control))?;", "        self.edges.0.iter_mut().try_for_each(|edge| edge.broadcast(control))?;"),
     ("the barrier overtakes rows that wait to be coalesced", "dataflow/src/exchange.rs", "        self.flush()?;\n        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));", "        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));"),
     ("channels are not aligned", "dataflow/src/gate.rs", "            if channel.aligned {\n                continue;\n            }\n", ""),
@@ -46,8 +47,8 @@ MUTATIONS = [
     ("output is not in the checkpoint", "dataflow/src/sink.rs", "        if !committables.is_empty() {\n", "        if false {\n"),
     ("what an aborted checkpoint held is forgotten", "dataflow/src/sink.rs", "        if !committables.is_empty() {\n", "        self.pending.clear();\n        if !committables.is_empty() {\n"),
     ("a restart commits nothing", "dataflow/src/job/master/deploy.rs", "committer.recover(&self.config.lineage, &items(uid, COMMITTABLES.0)).map_err(fail)?;", "committer.recover(&self.config.lineage, &[]).map_err(fail)?; let _ = (uid, COMMITTABLES);"),
-    ("positions of splits are not restored", "dataflow/src/job/master/deploy.rs", "enumerator.add_splits_back(splits.map_err(fail)?);", "let splits: Vec<crate::source::Split> = splits.map_err(fail)?; let reset = |s: crate::source::Split| crate::source::Split { payload: vec![0; s.payload.len()], ..s }; enumerator.add_splits_back(splits.into_iter().map(reset).collect());"),
-    ("splits that readers had are lost", "dataflow/src/job/master/deploy.rs", "enumerator.add_splits_back(splits.map_err(fail)?);", "let _: Vec<crate::source::Split> = splits.map_err(fail)?;"),
+    ("positions of splits are not restored", "dataflow/src/job/master/deploy.rs", "enumerator.add_splits_back(splits);", "let reset = |s: crate::source::Split| crate::source::Split { payload: vec![0; s.payload.len()], ..s }; enumerator.add_splits_back(splits.into_iter().map(reset).collect());"),
+    ("splits that readers had are lost", "dataflow/src/job/master/deploy.rs", "enumerator.add_splits_back(splits);", "begun = 0; drop(splits);"),
     ("a restart goes on from the checkpoint before the latest", "dataflow/src/job/master/checkpoints.rs", "self.latest = Some(Latest::Stored(checkpoint));", "if checkpoint % 2 == 0 || self.latest.is_none() { self.latest = Some(Latest::Stored(checkpoint)); }"),
     ("a source's rows overtake the barrier", "dataflow/src/task/source.rs", "            Ok(())\n        });\n        self.shared.on_barrier", "            Ok(())\n        });\n        if let Ok(Poll::Batch { batch, .. }) = self.reader.poll(self.shared.clock.now_ms()) { self.shared.on_batch(0, batch)?; }\n        self.shared.on_barrier"),
 ]
