@@ -27,10 +27,10 @@ impl KeyedProcessFunction<String, (String, i64)> for Sessions {
         out: &mut Collector<String>,
     ) -> Result {
         let mut running = session.take();
-        let previous = running.map_or(time, |(_, last, _)| last);
-        context.delete_event_time_timer(previous + GAP_MS);
+        let end = running.map_or(time, |(_, last, _)| last + GAP_MS);
+        context.delete_event_time_timer(end);
         // The watermark comes once per batch, so the timer may be late.
-        let ended = running.take_if(|_| time >= previous + GAP_MS);
+        let ended = running.take_if(|_| time >= end);
         ended.into_iter().for_each(|ended| out.collect(describe(context.current_key(), ended)));
         let (first, _, flights) = running.unwrap_or((time, time, 0));
         context.register_event_time_timer(time + GAP_MS);
@@ -72,6 +72,5 @@ fn main() -> Result {
         .key_by_ref(|(tail_number, _)| tail_number.as_str())
         .process(Sessions)
         .print();
-    env.execute("flight sessions")?;
-    Ok(())
+    Ok(env.execute("flight sessions").map(drop)?)
 }
