@@ -19,7 +19,30 @@
 //! # Ok::<(), streamkeeper_datastream::Error>(())
 //! ```
 //!
-//! - [`env`](StreamExecutionEnvironment): sources and execution; [`stream`](DataStream): transformations and sinks; [`KeyedStream`]: what needs a key
+//! # What happens to a job
+//!
+//! Calls on streams only describe. Operators that follow one another are one **task**; the compiler makes one function of
+//! them ([`chain`]). A task ends where records are dealt out anew: at a key ([`DataStream::key_by`]), at another way to deal them out
+//! ([`DataStream::rebalance`] and the like), at another parallelism, or where several operators read the same stream
+//! ([`DataStream::shared`]). `execute` starts each task in as many **subtasks** as its parallelism says, a thread each, and records
+//! move between them in batches through bounded channels: a slow consumer slows down its producers, nothing grows.
+//!
+//! **Keys** decide which subtask a record goes to, so that all records of a key meet in one. What a function remembers for a key is
+//! [`state`]; a function sees the state of the key at hand and of no other. **Time** is that of the records: a
+//! [`WatermarkStrategy`] says how far event time has come, and windows and timers go by that. A watermark never overtakes
+//! records, so results do not depend on how fast the job runs.
+//!
+//! **Checkpoints** are taken while the job runs: barriers flow with the records, and each subtask captures its state as a barrier
+//! passes. When something fails, the tasks that are connected with it start anew from the latest checkpoint, and sources read again from the
+//! positions in it: each record counts once in all state. Sinks with a committer show each output once as well
+//! ([`connector`]). With a directory for checkpoints a job goes on in another process, at any parallelism
+//! ([`StreamExecutionEnvironment::restore_from`]); operators find their state by their uid.
+//!
+//! An error of user code, or a panic, fails the task, never the process; it names operator, subtask and attempt.
+//!
+//! # Where to find what
+//!
+//! - [`StreamExecutionEnvironment`]: sources and execution; [`DataStream`]: transformations and sinks; [`KeyedStream`]: what needs a key
 //! - [`process`]: functions with timers, side outputs and state; [`state`]: what they keep
 //! - [`ConnectedStreams`]: two streams for one operator; [`broadcast`]: rules that change while a job runs
 //! - [`interval_join`]: pairs of records that are close in time
