@@ -20,13 +20,14 @@ pub enum BarrierKind {
 }
 
 /// Separates what belongs to a checkpoint from what comes after it (Chandy and Lamport 1985; Carbone et al. 2015).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Barrier {
     /// The checkpoint it belongs to.
     pub checkpoint: CheckpointId,
     /// Why it was sent.
     pub kind: BarrierKind,
     /// What the rows behind it are computed under.
+    #[serde(with = "crate::live_config::as_text")]
     pub config: Arc<ConfigSnapshot>,
 }
 

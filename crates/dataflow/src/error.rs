@@ -6,7 +6,7 @@ use crate::element::CheckpointId;
 pub type OperatorResult<T> = Result<T, OperatorError>;
 
 /// The failure of one operator. The runtime adds job, operator, subtask and attempt.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{message}")]
 pub struct OperatorError {
     message: String,

@@ -17,6 +17,7 @@ pub mod config;
 pub mod element;
 pub mod error;
 pub mod exchange;
+pub mod executor;
 pub mod fault;
 mod gate;
 pub mod graph;

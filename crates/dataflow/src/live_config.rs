@@ -123,6 +123,24 @@ impl ConfigSnapshot {
     }
 }
 
+/// A snapshot in a message: as the text of its JSON, since not every codec can hold JSON's values.
+pub(crate) mod as_text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    use super::ConfigSnapshot;
+
+    pub(crate) fn serialize<S: Serializer>(config: &Arc<ConfigSnapshot>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&serde_json::to_string(config.as_ref()).map_err(ser::Error::custom)?)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<ConfigSnapshot>, D::Error> {
+        let text = String::deserialize(from)?;
+        serde_json::from_str(&text).map(Arc::new).map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

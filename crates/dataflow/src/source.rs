@@ -20,7 +20,7 @@ pub struct Split {
 }
 
 /// The enumerator's answer to a reader that asks for work.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Assignment {
     /// Read this.
     Split(Split),

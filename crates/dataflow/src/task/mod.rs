@@ -31,7 +31,9 @@ use crate::time::{Clock, Timestamp};
 pub(crate) const SPLITS: (&str, &str) = ("$splits", "split v1");
 
 /// Which subtask, of which attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct TaskId {
     /// The vertex.
     pub vertex: VertexId,
