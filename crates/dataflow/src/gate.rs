@@ -5,6 +5,7 @@
 
 use crate::channel::Receiver;
 use crate::element::{Barrier, Control, Element};
+use crate::error::OperatorResult;
 use crate::time::{MAX_WATERMARK, MIN_WATERMARK, Timestamp};
 
 struct InputChannel<B> {
@@ -69,7 +70,10 @@ impl<B> Gate<B> {
     }
 
     /// Takes one element from the channels in turn.
-    pub(crate) fn next(&mut self) -> GateEvent<B> {
+    ///
+    /// # Errors
+    /// When a channel is broken.
+    pub(crate) fn next(&mut self) -> OperatorResult<GateEvent<B>> {
         for _ in 0..self.channels.len() {
             let current = self.next;
             self.next = (self.next + 1) % self.channels.len();
@@ -77,11 +81,11 @@ impl<B> Gate<B> {
             if channel.aligned {
                 continue;
             }
-            if let Some(element) = channel.receiver.receive() {
-                return self.take(current, element);
+            if let Some(element) = channel.receiver.receive()? {
+                return Ok(self.take(current, element));
             }
         }
-        GateEvent::Empty
+        Ok(GateEvent::Empty)
     }
 
     fn take(&mut self, current: usize, element: Element<B>) -> GateEvent<B> {
@@ -143,8 +147,8 @@ mod tests {
 
     struct Script(VecDeque<Element<&'static str>>);
     impl Receiver<&'static str> for Script {
-        fn receive(&mut self) -> Option<Element<&'static str>> {
-            self.0.pop_front()
+        fn receive(&mut self) -> OperatorResult<Option<Element<&'static str>>> {
+            Ok(self.0.pop_front())
         }
     }
 
@@ -154,7 +158,7 @@ mod tests {
             Gate::new(receivers.map(|(i, c)| (i, Box::new(Script(c.into())) as Box<dyn Receiver<_>>)));
         let mut seen = Vec::new();
         loop {
-            match gate.next() {
+            match gate.next().expect("no channel is broken") {
                 GateEvent::Empty => return seen,
                 GateEvent::Nothing => {}
                 GateEvent::Batch { input, batch } => seen.push(format!("{input}:{batch}")),

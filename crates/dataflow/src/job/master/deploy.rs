@@ -13,9 +13,10 @@ use super::{ENUMERATOR, Latest, Master, Task};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::Subtask;
 use crate::error::{Error, OperatorError};
-use crate::exchange::EdgeSetup;
+use crate::exchange::{EdgeSetup, Peer};
 use crate::graph::VertexId;
 use crate::mailbox::{Mail, Mailbox};
+use crate::network::EdgeId;
 use crate::sink::COMMITTABLES;
 use crate::state::StateSegment;
 use crate::task::{JobEvent, SPLITS, TaskId, TaskSetup, decode_split};
@@ -57,8 +58,9 @@ impl Master {
                 mailboxes[&(v, subtask)].send(Mail::Assign(enumerator.next_split(subtask)));
             }
         }
-        let signals = |v: VertexId| -> Vec<_> {
-            (0..graph.vertices[v].parallelism).map(|s| mailboxes[&(v, s)].signal().clone()).collect()
+        let peers = |v: VertexId| -> Vec<_> {
+            let signal = |s| mailboxes[&(v, s)].signal().clone();
+            (0..graph.vertices[v].parallelism).map(|s| Peer::Local(signal(s))).collect()
         };
         let mut outputs: HashMap<Subtask, Vec<Vec<Box<dyn Any + Send>>>> = HashMap::new();
         let mut inputs: HashMap<Subtask, BTreeMap<usize, Box<dyn Any + Send>>> = HashMap::new();
@@ -70,19 +72,23 @@ impl Master {
             let edges = ports.iter().enumerate().flat_map(|(p, port)| port.edges.iter().map(move |e| (p, e)));
             for (port, edge) in edges {
                 let (senders, receivers) = (edge.make)(EdgeSetup {
-                    producers: &signals(v),
-                    consumers: &signals(edge.to),
+                    producers: &peers(v),
+                    consumers: &peers(edge.to),
                     max_parallelism: graph.max_parallelism,
                     capacity_bytes: self.config.channel_capacity_bytes,
                     buffer_timeout: self.config.buffer_timeout,
-                });
+                    edge: EdgeId { job: [0; 16], generation: 0, index: edge.index },
+                    network: None,
+                })?;
                 for (s, sender) in senders.into_iter().enumerate() {
-                    if let Some(ports) = outputs.get_mut(&(v, s)) {
+                    if let (Some(ports), Some(sender)) = (outputs.get_mut(&(v, s)), sender) {
                         ports[port].push(sender);
                     }
                 }
                 for (s, receiver) in receivers.into_iter().enumerate() {
-                    inputs.entry((edge.to, s)).or_default().insert(edge.gate, receiver);
+                    if let Some(receiver) = receiver {
+                        inputs.entry((edge.to, s)).or_default().insert(edge.gate, receiver);
+                    }
                 }
             }
         }
