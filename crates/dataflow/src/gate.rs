@@ -1,10 +1,11 @@
 //! The inputs of a task: which channel is read next, the watermark over all of them, and barrier alignment.
 //!
 //! Invariants: the watermark is the minimum over the channels that are neither idle nor ended, and never goes back; a
-//! channel that has delivered the barrier is not read until every channel has.
+//! channel that has delivered the barrier is not read until every channel has, or the checkpoint is given up: because
+//! somebody says so, or because a later one's barrier is here.
 
 use crate::channel::Receiver;
-use crate::element::{Barrier, Control, Element};
+use crate::element::{Barrier, CheckpointId, Control, Element};
 use crate::time::{MAX_WATERMARK, MIN_WATERMARK, Timestamp};
 
 struct InputChannel<B> {
@@ -44,6 +45,8 @@ pub(crate) struct Gate<B> {
     watermark: Timestamp,
     idle: bool,
     barrier: Option<Barrier>,
+    /// Barriers of this checkpoint and earlier ones that still come are of checkpoints that were given up.
+    closed: CheckpointId,
     ended: bool,
 }
 
@@ -60,12 +63,26 @@ impl<B> Gate<B> {
                 aligned: false,
             })
             .collect();
-        Self { channels, next: 0, watermark: MIN_WATERMARK, idle: false, barrier: None, ended: false }
+        Self { channels, next: 0, watermark: MIN_WATERMARK, idle: false, barrier: None, closed: 0, ended: false }
     }
 
     /// The barrier is here on some channels but not on all.
     pub(crate) fn is_aligning(&self) -> bool {
         self.barrier.is_some()
+    }
+
+    /// Waits no more for the barriers of this checkpoint and of earlier ones.
+    pub(crate) fn abort(&mut self, checkpoint: CheckpointId) {
+        if self.barrier.as_ref().is_some_and(|barrier| barrier.checkpoint <= checkpoint) {
+            self.open(checkpoint);
+        }
+        self.closed = self.closed.max(checkpoint);
+    }
+
+    fn open(&mut self, checkpoint: CheckpointId) {
+        self.channels.iter_mut().for_each(|c| c.aligned = false);
+        self.barrier = None;
+        self.closed = self.closed.max(checkpoint);
     }
 
     /// Takes one element from the channels in turn.
@@ -111,13 +128,19 @@ impl<B> Gate<B> {
                 if self.ended { GateEvent::End } else { self.advance() }
             }
             Control::Barrier(barrier) => {
-                channel.aligned = true;
+                if barrier.checkpoint <= self.closed {
+                    return GateEvent::Nothing;
+                }
+                if self.barrier.as_ref().is_some_and(|earlier| earlier.checkpoint < barrier.checkpoint) {
+                    // What is before this barrier on this channel was not taken into the earlier checkpoint.
+                    self.abort(barrier.checkpoint - 1);
+                }
+                self.channels[current].aligned = true;
                 self.barrier = Some(barrier.clone());
                 if self.channels.iter().any(|c| !c.aligned) {
                     return GateEvent::Nothing;
                 }
-                self.channels.iter_mut().for_each(|c| c.aligned = false);
-                self.barrier = None;
+                self.open(barrier.checkpoint);
                 GateEvent::Aligned(barrier)
             }
         }
@@ -184,6 +207,33 @@ mod tests {
             vec![Batch("b"), Batch("c"), Batch("d"), barrier(1), Batch("later")],
         ]);
         assert_eq!(seen, ["0:a", "1:b", "1:c", "1:d", "barrier 1", "0:after", "1:later"]);
+    }
+
+    #[test]
+    fn a_later_barrier_gives_up_the_earlier_one() {
+        use Element::Batch;
+        let seen = run(vec![
+            vec![Batch("a"), barrier(1), Batch("b"), barrier(2), Batch("c")],
+            vec![Batch("d"), barrier(2), barrier(1), Batch("e")],
+        ]);
+        assert_eq!(seen, ["0:a", "1:d", "0:b", "barrier 2", "1:e", "0:c"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_the_barrier_of_a_checkpoint_that_was_given_up() {
+        use Element::Batch;
+        let scripts = vec![vec![barrier(1), Batch("a")], vec![Batch("b")]];
+        let receivers = scripts.into_iter().enumerate();
+        let mut gate = Gate::new(receivers.map(|(i, c)| (i, Box::new(Script(c.into())) as Box<dyn Receiver<_>>)));
+        let taken = |gate: &mut Gate<&'static str>| match gate.next() {
+            GateEvent::Batch { batch, .. } => Some(batch),
+            _ => None,
+        };
+        assert_eq!([taken(&mut gate), taken(&mut gate), taken(&mut gate)], [None, Some("b"), None]);
+        assert!(gate.is_aligning());
+        gate.abort(1);
+        assert_eq!(taken(&mut gate), Some("a"));
+        assert!(!gate.is_aligning());
     }
 
     #[test]

@@ -415,6 +415,16 @@ impl JobGraph {
         Ok(())
     }
 
+    /// Tells whether two processes have planned the same job: same tasks, same operators, same edges.
+    pub fn fingerprint(&self) -> u64 {
+        let mut text = format!("v1 {}", self.max_parallelism);
+        for vertex in &self.vertices {
+            let inputs: Vec<_> = vertex.inputs.iter().map(|edge| (edge.from, edge.exchange)).collect();
+            text.push_str(&format!("\n{:?} {} {inputs:?}", vertex.operators, vertex.parallelism));
+        }
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
     /// The pipelined regions: sets of vertices connected by edges. A failure restarts one region; `regions()[v]` is
     /// the region of vertex v, the smallest vertex in it.
     pub fn regions(&self) -> Vec<VertexId> {

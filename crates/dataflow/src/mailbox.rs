@@ -23,6 +23,10 @@ pub(crate) enum Mail {
     LimitWatermark(Timestamp),
     /// The checkpoint is durable.
     CheckpointComplete(CheckpointId),
+    /// This checkpoint and all before it are given up: wait for their barriers no more.
+    Aborted(CheckpointId),
+    /// To a source: read nothing, or go on.
+    Pause(bool),
     /// The job is done: leave.
     Exit,
 }

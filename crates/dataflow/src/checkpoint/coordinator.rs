@@ -43,6 +43,8 @@ pub enum Event {
     Suspended,
     /// All regions run again.
     Resumed,
+    /// All regions run on under a new master: it takes a checkpoint soon, if it takes any.
+    Adopted,
     /// Every task has finished.
     AllFinished,
     /// The configuration has changed.
@@ -186,6 +188,10 @@ impl CheckpointCoordinator {
             Event::Resumed => {
                 self.suspended = false;
                 self.next_trigger = self.config.interval_ms.map(|interval| now_ms + interval);
+            }
+            Event::Adopted => {
+                self.suspended = false;
+                self.next_trigger = self.config.interval_ms.map(|_| now_ms);
             }
             Event::AllFinished => self.all_finished = true,
             Event::Reconfigured(newer) => {

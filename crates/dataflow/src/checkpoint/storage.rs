@@ -1,4 +1,4 @@
-//! Checkpoints in an object store: `<lineage>/chk-<id>/{state,_metadata}`, and the pointer `<lineage>/_latest`.
+//! Checkpoints in an object store: `<lineage>/chk-<id>/{state-<writer>,_metadata}`, and the pointer `<lineage>/_latest`.
 
 use std::sync::Arc;
 
@@ -61,13 +61,6 @@ pub struct CheckpointStorage {
     durable: bool,
 }
 
-/// A checkpoint to be written.
-pub(crate) struct WriteRequest {
-    /// `states` is filled in by the write.
-    pub(crate) manifest: Manifest,
-    pub(crate) snapshots: Vec<(String, SnapshotFn)>,
-}
-
 impl CheckpointStorage {
     /// Checkpoints in a local directory, which is created.
     ///
@@ -116,25 +109,31 @@ impl CheckpointStorage {
         Error::CheckpointRead { location: format!("{}/{object}", self.location), reason: reason.to_string() }
     }
 
-    /// Writes state, then manifest. Returns the size of both in bytes.
-    pub(crate) fn write(&self, request: WriteRequest) -> Result<u64, Error> {
-        let mut manifest = request.manifest;
-        let checkpoint = manifest.checkpoint;
+    /// Writes the state that `writer` has of a checkpoint, as one object; none when there is no state.
+    pub(crate) fn write_state(
+        &self,
+        checkpoint: CheckpointId,
+        writer: &str,
+        snapshots: Vec<(String, SnapshotFn)>,
+    ) -> Result<Vec<StateEntry>, Error> {
         let fail =
             |reason: String| Error::CheckpointWrite { checkpoint, location: self.location.clone(), reason };
-        let object = format!("chk-{checkpoint}/state");
-        let mut offset = 0u64;
+        let object = state_object(checkpoint, writer);
+        let (mut offset, mut states) = (0u64, Vec::new());
+        if snapshots.is_empty() {
+            return Ok(states);
+        }
         self.runtime.block_on(async {
             let upload =
                 self.store.put_multipart(&self.path(&object)).await.map_err(|e| fail(e.to_string()))?;
             let mut upload = WriteMultipart::new(upload);
-            for (uid, snapshot) in request.snapshots {
+            for (uid, snapshot) in snapshots {
                 let mut writer = StateWriter::new(uid);
                 snapshot(&mut writer).map_err(|e| fail(e.to_string()))?;
                 for segment in writer.into_segments() {
                     let bytes = encode_frames(&segment).map_err(fail)?;
                     let groups = segment.frames.iter().map(|(key_group, _)| *key_group);
-                    manifest.states.push(StateEntry {
+                    states.push(StateEntry {
                         key_groups: (groups.clone().min().unwrap_or(0), groups.max().unwrap_or(0)),
                         object: object.clone(),
                         offset,
@@ -152,16 +151,22 @@ impl CheckpointStorage {
             }
             upload.finish().await.map_err(|e| fail(e.to_string()))?;
             fault::point("state-written");
-            let text = manifest.encode().map_err(fail)?;
-            offset += text.len() as u64;
-            let path = self.path(&format!("chk-{checkpoint}/{MANIFEST}"));
-            self.store
-                .put(&path, PutPayload::from(text.into_bytes()))
-                .await
-                .map_err(|e| fail(e.to_string()))?;
-            fault::point("manifest-written");
-            Ok(offset)
+            Ok(states)
         })
+    }
+
+    /// Writes the manifest; the state that it names is durable. Returns the size of both in bytes.
+    pub(crate) fn write_manifest(&self, manifest: &Manifest) -> Result<u64, Error> {
+        let checkpoint = manifest.checkpoint;
+        let fail =
+            |reason: String| Error::CheckpointWrite { checkpoint, location: self.location.clone(), reason };
+        let text = manifest.encode().map_err(fail)?;
+        let size = manifest.states.iter().map(|state| state.length).sum::<u64>() + text.len() as u64;
+        let path = self.path(&format!("chk-{checkpoint}/{MANIFEST}"));
+        let put = self.store.put(&path, PutPayload::from(text.into_bytes()));
+        self.runtime.block_on(put).map_err(|e| fail(e.to_string()))?;
+        fault::point("manifest-written");
+        Ok(size)
     }
 
     /// Reads a checkpoint back, checking every checksum.
@@ -169,6 +174,18 @@ impl CheckpointStorage {
     /// # Errors
     /// When any part of it is missing or damaged.
     pub fn read(&self, checkpoint: CheckpointId) -> Result<Restored, Error> {
+        self.read_where(checkpoint, |_| true)
+    }
+
+    /// As [`CheckpointStorage::read`], of the state only what `wanted` says.
+    ///
+    /// # Errors
+    /// When any part of that is missing or damaged.
+    pub fn read_where(
+        &self,
+        checkpoint: CheckpointId,
+        wanted: impl Fn(&StateEntry) -> bool,
+    ) -> Result<Restored, Error> {
         let name = format!("chk-{checkpoint}/{MANIFEST}");
         let text = self.get(&name)?.ok_or_else(|| {
             self.read_error(
@@ -180,7 +197,7 @@ impl CheckpointStorage {
         let manifest = Manifest::decode(text).map_err(|reason| self.read_error(&name, reason))?;
         let mut objects: std::collections::BTreeMap<&str, Vec<u8>> = std::collections::BTreeMap::new();
         let mut segments = Vec::new();
-        for entry in &manifest.states {
+        for entry in manifest.states.iter().filter(|entry| wanted(entry)) {
             if !objects.contains_key(entry.object.as_str()) {
                 let bytes = self.get(&entry.object)?.ok_or_else(|| {
                     self.read_error(&entry.object, "the file is missing, the manifest names it")
@@ -234,16 +251,31 @@ impl CheckpointStorage {
 
     /// Removes a checkpoint that no pointer names any more. What cannot be removed stays as garbage.
     pub(crate) fn delete(&self, checkpoint: CheckpointId) {
-        self.runtime.block_on(async {
-            for name in [MANIFEST, "state"] {
-                let path = self.path(&format!("chk-{checkpoint}/{name}"));
-                match self.store.delete(&path).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                    Err(e) => tracing::warn!(checkpoint, "cannot delete the old checkpoint's {name}: {e}"),
-                }
-            }
+        let objects = self.runtime.block_on(async {
+            let prefix = self.path(&format!("chk-{checkpoint}"));
+            self.store.list_with_delimiter(Some(&prefix)).await
         });
+        match objects {
+            Ok(found) => found.objects.iter().for_each(|object| self.delete_object(&object.location)),
+            Err(e) => tracing::warn!(checkpoint, "cannot list the old checkpoint's objects: {e}"),
+        }
     }
+
+    /// Removes what `writer` has written of a checkpoint that was given up.
+    pub(crate) fn delete_state(&self, checkpoint: CheckpointId, writer: &str) {
+        self.delete_object(&self.path(&state_object(checkpoint, writer)));
+    }
+
+    fn delete_object(&self, path: &Path) {
+        match self.runtime.block_on(self.store.delete(path)) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => tracing::warn!("cannot delete {path} of an old checkpoint: {e}"),
+        }
+    }
+}
+
+fn state_object(checkpoint: CheckpointId, writer: &str) -> String {
+    format!("chk-{checkpoint}/state-{writer}")
 }
 
 /// The pointer as a file beside the checkpoints.

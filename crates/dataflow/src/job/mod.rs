@@ -1,11 +1,14 @@
-//! Runs a job in this process: its configuration, its handle, and its start.
+//! Runs a job: its configuration, its handle, and its start.
 //!
-//! One thread, the job's [`master`], does all the rest. Invariant: nothing of a job starts when its graph is invalid or the
-//! checkpoint it is to go on from does not fit it.
+//! One thread, the job's [`master`], decides; the tasks are in [executors](crate::executor), of which a job in one process has
+//! one ([`local`]), and which a cluster reaches by [`workers`]. Invariant: nothing of a job starts when its graph is invalid
+//! or the checkpoint it is to go on from does not fit it.
 
 mod alignment;
 mod launch;
+mod local;
 mod master;
+pub mod workers;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, mpsc};
@@ -13,17 +16,21 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use self::launch::launch;
-use self::master::Master;
+pub use self::local::start;
+use self::master::{Master, MasterEvent};
+use self::workers::{Adoption, Workers};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
 use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::storage::{CheckpointStorage, Restored};
+use crate::checkpoint::storage::{CheckpointStorage, CheckpointStore};
+use crate::element::CheckpointId;
 use crate::error::Error;
+use crate::executor::order::{Report, WorkerId};
+use crate::executor::GraphMetrics;
 use crate::graph::JobGraph;
 use crate::live_config::ConfigSnapshot;
 use crate::metrics::{JobMetrics, TaskMetrics};
 use crate::restart::RestartStrategy;
-use crate::task::JobEvent;
 use crate::time::{Clock, SystemClock};
 
 /// How a job is run.
@@ -62,6 +69,8 @@ pub enum JobStatus {
     Canceled,
     /// Stopped by an error.
     Failed,
+    /// Left to another master: its tasks run on.
+    Suspended,
 }
 
 /// What can be seen of a running job from outside.
@@ -87,7 +96,7 @@ struct Observed {
 /// A running job.
 pub struct JobHandle {
     master: Option<JoinHandle<Result<JobStatus, Error>>>,
-    events: mpsc::Sender<JobEvent>,
+    events: mpsc::Sender<MasterEvent>,
     observed: Arc<Mutex<Observed>>,
     metrics: Arc<JobMetrics>,
     kept: Vec<Box<dyn Send + Sync>>,
@@ -122,7 +131,32 @@ impl JobHandle {
     /// Stops the job without a checkpoint.
     pub fn cancel(&self) {
         // A job that has ended needs no cancelling.
-        let _ = self.events.send(JobEvent::Cancel);
+        let _ = self.events.send(MasterEvent::Cancel);
+    }
+
+    fn tell(&self, event: MasterEvent) {
+        // A job that has ended needs to know nothing.
+        let _ = self.events.send(event);
+    }
+
+    /// A worker tells something.
+    pub fn report(&self, worker: &WorkerId, report: Report) {
+        self.tell(MasterEvent::Report(worker.clone(), report));
+    }
+
+    /// A worker is gone, and all the tasks that it had.
+    pub fn worker_lost(&self, worker: &WorkerId) {
+        self.tell(MasterEvent::WorkerLost(worker.clone()));
+    }
+
+    /// There may be enough slots now.
+    pub fn resources_changed(&self) {
+        self.tell(MasterEvent::ResourcesChanged);
+    }
+
+    /// Ends the master and nothing else: another one adopts the job's tasks.
+    pub fn abandon(&self) {
+        self.tell(MasterEvent::Abandon);
     }
 
     /// Puts a newer configuration into force at the next barrier, for which a checkpoint is taken soon. Documents whose
@@ -151,7 +185,7 @@ impl JobHandle {
 
 /// Changes the configuration of a job: see [`JobHandle::reconfigure`].
 #[derive(Clone)]
-pub struct Reconfigurer(mpsc::Sender<JobEvent>);
+pub struct Reconfigurer(mpsc::Sender<MasterEvent>);
 
 impl Reconfigurer {
     /// As [`JobHandle::reconfigure`].
@@ -161,7 +195,7 @@ impl Reconfigurer {
     pub fn reconfigure(&self, config: Arc<ConfigSnapshot>) -> Result<(), Error> {
         config.check_size().map_err(Error::InvalidJob)?;
         // A job that has ended needs no configuration.
-        let _ = self.0.send(JobEvent::Reconfigure(config));
+        let _ = self.0.send(MasterEvent::Reconfigure(config));
         Ok(())
     }
 }
@@ -178,40 +212,101 @@ pub fn new_lineage() -> String {
     format!("{:016x}{:016x}", part(), part())
 }
 
-/// Starts a job, from `restore` if given. The storage must be that of `config.lineage`.
+/// How a master begins.
+#[derive(Debug, Clone)]
+pub enum Begin {
+    /// From nothing.
+    Fresh,
+    /// From a checkpoint.
+    Restore(CheckpointId),
+    /// With the tasks of a master that is gone, and from its latest checkpoint.
+    Adopt {
+        /// The latest complete checkpoint.
+        checkpoint: Option<CheckpointId>,
+        /// The tasks.
+        adoption: Adoption,
+    },
+}
+
+impl Begin {
+    fn checkpoint(&self) -> Option<CheckpointId> {
+        match self {
+            Self::Fresh => None,
+            Self::Restore(checkpoint) => Some(*checkpoint),
+            Self::Adopt { checkpoint, .. } => *checkpoint,
+        }
+    }
+
+    /// The highest number that a checkpoint had; 0: there was none.
+    fn highest_checkpoint(&self) -> CheckpointId {
+        let adopted = match self {
+            Self::Adopt { adoption, .. } => adoption.highest_checkpoint(),
+            Self::Fresh | Self::Restore(_) => 0,
+        };
+        self.checkpoint().unwrap_or(0).max(adopted)
+    }
+}
+
+/// What a master works with.
+pub struct MasterSetup {
+    /// The job's graph.
+    pub graph: Arc<JobGraph>,
+    /// How the job is run.
+    pub config: JobConfig,
+    /// Where checkpoints are; it must be that of `config.lineage`.
+    pub storage: Arc<CheckpointStorage>,
+    /// Where it is said which checkpoints are complete.
+    pub pointer: Arc<dyn CheckpointStore>,
+    /// How it begins.
+    pub begin: Begin,
+    /// The processes that run its tasks.
+    pub workers: Box<dyn Workers>,
+    /// Told of each change of the status, on the master's thread.
+    pub on_status: Box<dyn FnMut(JobStatus) + Send>,
+    /// Where its tasks count, as far as this process knows.
+    pub metrics: GraphMetrics,
+}
+
+/// Starts the master of a job whose tasks run where `setup.workers` says.
 ///
 /// # Errors
 /// When the graph is invalid or the checkpoint does not fit it; nothing was started then.
-pub fn start(
-    graph: JobGraph,
-    config: JobConfig,
-    storage: CheckpointStorage,
-    restore: Option<Restored>,
-) -> Result<JobHandle, Error> {
-    graph.validate()?;
-    config.config.check_size().map_err(Error::InvalidJob)?;
-    if let Some(restored) = &restore {
-        check_restorable(&graph, &restored.manifest, &config)?;
-    }
+pub fn start_master(setup: MasterSetup) -> Result<JobHandle, Error> {
     let (events, inbox) = mpsc::channel();
-    let vertices = graph
-        .vertices
-        .iter()
-        .map(|vertex| VertexProgress {
+    start_with(setup, events, inbox)
+}
+
+/// As [`start_master`], with an inbox to which somebody else sends as well.
+fn start_with(
+    setup: MasterSetup,
+    events: mpsc::Sender<MasterEvent>,
+    inbox: mpsc::Receiver<MasterEvent>,
+) -> Result<JobHandle, Error> {
+    setup.graph.validate()?;
+    setup.config.config.check_size().map_err(Error::InvalidJob)?;
+    let mut config = setup.config.config.clone();
+    if let Some(checkpoint) = setup.begin.checkpoint() {
+        let manifest = setup.storage.read_where(checkpoint, |_| false)?.manifest;
+        check_restorable(&setup.graph, &manifest, &setup.config)?;
+        config = manifest.config.into();
+    }
+    let vertices = setup.graph.vertices.iter().zip(&setup.metrics);
+    let vertices = vertices
+        .map(|(vertex, subtasks)| VertexProgress {
             name: vertex.name.clone(),
             is_source: vertex.is_source(),
             is_sink: vertex.is_sink(),
-            subtasks: (0..vertex.parallelism).map(|_| Arc::new(TaskMetrics::default())).collect(),
+            subtasks: subtasks.clone(),
             finished: 0,
         })
         .collect();
     let observed = Arc::new(Mutex::new(Observed { status: JobStatus::Created, vertices }));
     let metrics = Arc::new(JobMetrics::default());
-    let master =
-        Master::new(graph, config, storage, restore, events.clone(), observed.clone(), metrics.clone());
+    let begin = setup.begin.clone();
+    let master = Master::new(setup, &begin, config, events.clone(), observed.clone(), metrics.clone());
     let master = std::thread::Builder::new()
         .name("job-master".into())
-        .spawn(move || master.run(&inbox))
+        .spawn(move || master.run(begin, &inbox))
         .map_err(|e| Error::InvalidJob(format!("cannot start the job's master thread: {e}")))?;
     Ok(JobHandle { master: Some(master), events, observed, metrics, kept: Vec::new() })
 }

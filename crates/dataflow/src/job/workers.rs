@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::element::CheckpointId;
 use crate::executor::order::{Inventory, Order, Worker, WorkerId};
 use crate::graph::VertexId;
 
@@ -39,4 +40,11 @@ pub struct Adoption {
     pub attempts: BTreeMap<VertexId, u32>,
     /// What the workers have that have reported.
     pub inventories: BTreeMap<WorkerId, Inventory>,
+}
+
+impl Adoption {
+    /// The highest number of a checkpoint that a worker has heard of; 0: of none.
+    pub fn highest_checkpoint(&self) -> CheckpointId {
+        self.inventories.values().map(|inventory| inventory.highest_checkpoint).max().unwrap_or(0)
+    }
 }

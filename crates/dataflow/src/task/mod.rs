@@ -11,12 +11,11 @@ mod splits;
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 pub(crate) use self::operator::operator_body;
 pub(crate) use self::source::{decode_split, source_body};
 use crate::element::CheckpointId;
-use crate::error::{Error, OperatorError, OperatorResult};
+use crate::error::{OperatorError, OperatorResult};
 use crate::graph::{MakeSidePort, VertexId};
 use crate::key_group::range_of;
 use crate::live_config::ConfigSnapshot;
@@ -43,8 +42,8 @@ pub struct TaskId {
     pub attempt: u32,
 }
 
-/// What the JobManager is told, mostly by tasks.
-pub(crate) enum JobEvent {
+/// What tasks tell the executor that hosts them.
+pub(crate) enum TaskEvent {
     /// A source's reader wants another split.
     RequestSplit(TaskId),
     /// The barrier has passed; here is what to write.
@@ -55,13 +54,10 @@ pub(crate) enum JobEvent {
     Finished(TaskId),
     /// The thread has ended.
     Exited { task: TaskId, failure: Option<OperatorError> },
-    /// The writer's thread is done: size in bytes and retained checkpoints, or why not.
-    CheckpointWritten { checkpoint: CheckpointId, result: Result<(u64, Vec<CheckpointId>), Error> },
-    /// The configuration has changed.
-    Reconfigure(Arc<ConfigSnapshot>),
-    /// The user wants the job to stop.
-    Cancel,
 }
+
+/// Takes what tasks tell.
+pub(crate) type TaskEvents = Arc<dyn Fn(TaskEvent) + Send + Sync>;
 
 /// What a body is made from.
 pub(crate) struct TaskSetup {
@@ -72,7 +68,7 @@ pub(crate) struct TaskSetup {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<TaskMetrics>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) events: mpsc::Sender<JobEvent>,
+    pub(crate) events: TaskEvents,
     /// The edges of each port.
     pub(crate) outputs: Vec<Vec<Box<dyn Any + Send>>>,
     /// Makes the side output of each port; `None` for the main one.

@@ -41,8 +41,9 @@ impl<I: Rows, O: Batch> OperatorTask<I, O> {
         while let Some(mail) = self.shared.mailbox.take() {
             match mail {
                 Mail::CheckpointComplete(checkpoint) => self.shared.on_checkpoint_complete(checkpoint)?,
+                Mail::Aborted(checkpoint) => self.gate.abort(checkpoint),
                 Mail::Exit => return Ok(true),
-                Mail::Trigger(_) | Mail::Assign(_) | Mail::LimitWatermark(_) => {
+                Mail::Trigger(_) | Mail::Assign(_) | Mail::LimitWatermark(_) | Mail::Pause(_) => {
                     return Err(OperatorError::fatal("an order for a source reached a task that is none"));
                 }
             }

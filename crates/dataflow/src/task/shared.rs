@@ -1,7 +1,6 @@
 //! What both kinds of task have in common: their operators, their output, and the one place to wait.
 
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, Rows};
@@ -15,7 +14,7 @@ use crate::metrics::TaskMetrics;
 use crate::output::TaskOutput;
 use crate::side_output::SideOutputs;
 use crate::state::SnapshotFn;
-use crate::task::{JobEvent, TaskId, TaskSetup};
+use crate::task::{TaskEvent, TaskEvents, TaskId, TaskSetup};
 use crate::time::{Clock, MIN_WATERMARK, Timestamp};
 
 pub(super) enum WaitFor {
@@ -30,7 +29,7 @@ pub(super) struct Shared<I, O> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<TaskMetrics>,
     pub(super) finished: bool,
-    events: mpsc::Sender<JobEvent>,
+    events: TaskEvents,
     out: TaskOutput<O>,
     head: Link<I, O>,
     chain: Chain<O>,
@@ -77,9 +76,9 @@ impl<I: Rows, O: Batch> Shared<I, O> {
         })
     }
 
-    /// Tells the JobManager. A JobManager that is gone cancels the task through its mailbox.
-    pub(super) fn tell(&self, event: JobEvent) {
-        let _ = self.events.send(event);
+    /// Tells the executor.
+    pub(super) fn tell(&self, event: TaskEvent) {
+        (self.events)(event);
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -211,7 +210,7 @@ impl<I: Rows, O: Batch> Shared<I, O> {
         self.chain.snapshot(barrier.checkpoint, &mut state)?;
         let (checkpoint, config) = (barrier.checkpoint, barrier.config.clone());
         self.out.broadcast(&Control::Barrier(barrier))?;
-        self.tell(JobEvent::Snapshot { task: self.id, checkpoint, state });
+        self.tell(TaskEvent::Snapshot { task: self.id, checkpoint, state });
         if !Arc::ptr_eq(&config, &self.config) && config != self.config {
             self.head.operator.on_config(&config)?;
             self.chain.on_config(&config)?;
@@ -231,7 +230,7 @@ impl<I: Rows, O: Batch> Shared<I, O> {
             self.chain.finish(&mut self.out)?;
         }
         self.out.broadcast(&Control::End)?;
-        self.tell(JobEvent::Finished(self.id));
+        self.tell(TaskEvent::Finished(self.id));
         self.finished = true;
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::state::SnapshotFn;
 use crate::task::aligned::{Aligned, Progress};
 use crate::task::shared::{Shared, WaitFor};
 use crate::task::splits::SplitWatermarks;
-use crate::task::{JobEvent, SPLITS, TaskBody, TaskSetup};
+use crate::task::{TaskEvent, SPLITS, TaskBody, TaskSetup};
 use crate::time::Timestamp;
 
 struct SourceTask<S, B> {
@@ -30,6 +30,8 @@ struct SourceTask<S, B> {
     aligned: Option<Aligned>,
     requested: bool,
     no_more_splits: bool,
+    /// Told to read nothing.
+    paused: bool,
 }
 
 /// `head` is `None` only where `S` and `B` are the same type.
@@ -60,6 +62,7 @@ pub(crate) fn source_body<S: Batch, B: Batch>(
         splits: SplitWatermarks::new(idle_timeout, Instant::now()),
         requested: false,
         no_more_splits: false,
+        paused: false,
     }))
 }
 
@@ -102,6 +105,9 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
                     }
                 }
                 Mail::CheckpointComplete(checkpoint) => self.shared.on_checkpoint_complete(checkpoint)?,
+                // A source waits for no barrier.
+                Mail::Aborted(_) => {}
+                Mail::Pause(pause) => self.paused = pause,
                 Mail::Exit => return Ok(true),
             }
         }
@@ -178,7 +184,7 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
         let progress = self.progress();
         let Some(aligned) = &mut self.aligned else { return false };
         if let Some(watermark) = aligned.report(progress, Instant::now()) {
-            self.shared.tell(JobEvent::Progress { task: self.shared.id, watermark });
+            self.shared.tell(TaskEvent::Progress { task: self.shared.id, watermark });
         }
         aligned.is_ahead(self.splits.watermark())
     }
@@ -232,7 +238,7 @@ impl<S: Batch, B: Batch> TaskBody for SourceTask<S, B> {
             }
             self.shared.before_input()?;
             let ahead = self.align();
-            if ahead || !self.shared.wants_input() {
+            if ahead || self.paused || !self.shared.wants_input() {
                 self.pause(WaitFor::Input)?;
                 continue;
             }
@@ -253,7 +259,7 @@ impl<S: Batch, B: Batch> TaskBody for SourceTask<S, B> {
                 Poll::NeedSplit => {
                     if !self.requested {
                         self.requested = true;
-                        self.shared.tell(JobEvent::RequestSplit(self.shared.id));
+                        self.shared.tell(TaskEvent::RequestSplit(self.shared.id));
                     }
                     self.wait(None)?;
                 }

@@ -1,18 +1,22 @@
 //! Taking checkpoints: does what the [`CheckpointCoordinator`](crate::checkpoint::coordinator::CheckpointCoordinator) says.
 //!
-//! Invariant: state, manifest and pointer are written by one thread, each durable before the next; tasks hear of a checkpoint
-//! only after its pointer is, and an old one is deleted only after that.
+//! Invariant: the tasks' state is durable before they answer; the enumerators' state, the manifest and the pointer are
+//! written by one thread, each durable before the next; tasks hear of a checkpoint only after its pointer is, and an old one
+//! is deleted only after that.
 
-use super::{ENUMERATOR, Flight, Latest, Master, Stop};
+use super::{ENUMERATOR, Flight, Master, MasterEvent, Stop};
 use crate::checkpoint::coordinator::{Effect, Event};
-use crate::checkpoint::manifest::{Manifest, VERSION};
-use crate::checkpoint::storage::{CheckpointStore, Pointer, WriteRequest};
+use crate::checkpoint::manifest::{Manifest, StateEntry, VERSION};
+use crate::checkpoint::storage::Pointer;
 use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::error::Error;
-use crate::mailbox::Mail;
+use crate::executor::order::Order;
 use crate::state::SnapshotFn;
-use crate::task::JobEvent;
+use crate::task::TaskId;
 use crate::time::Timestamp;
+
+/// The enumerators' object of state.
+const MASTER: &str = "master";
 
 impl Master {
     pub(super) fn coordinate(&mut self, event: Event) -> Option<Stop> {
@@ -22,14 +26,13 @@ impl Master {
                 Effect::Trigger(barrier) => self.trigger(barrier, now),
                 Effect::Write(_) => self.write(),
                 Effect::Aborted(checkpoint, reason) => {
-                    tracing::warn!(checkpoint, "checkpoint aborted: {reason}");
+                    tracing::warn!(job = self.config.name, checkpoint, "checkpoint aborted: {reason}");
                     self.metrics.number_of_failed_checkpoints.add(1);
                     self.flight = None;
+                    self.broadcast(&Order::Aborted(checkpoint));
                 }
                 Effect::Completed(barrier) => {
-                    for task in self.tasks.values() {
-                        task.mailbox.send(Mail::CheckpointComplete(barrier.checkpoint));
-                    }
+                    self.broadcast(&Order::Completed(barrier.checkpoint));
                     if barrier.kind == BarrierKind::Final {
                         return Some(Stop::Finished);
                     }
@@ -54,13 +57,10 @@ impl Master {
             barrier: barrier.clone(),
             started: now,
             snapshots,
+            states: Vec::new(),
             finished: self.finished_vertices(),
         });
-        for v in self.enumerators.keys() {
-            for s in 0..self.graph.vertices[*v].parallelism {
-                self.tasks[&(*v, s)].mailbox.send(Mail::Trigger(barrier.clone()));
-            }
-        }
+        self.broadcast(&Order::Trigger(barrier));
     }
 
     /// Uids of the vertices whose subtasks have all finished: their barrier can only come after their end.
@@ -74,10 +74,31 @@ impl Master {
             .collect()
     }
 
+    /// The tasks of a worker have passed the barrier.
+    pub(super) fn on_snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        tasks: &[TaskId],
+        states: Vec<StateEntry>,
+    ) -> Option<Stop> {
+        if !tasks.iter().all(|task| self.is_current(*task)) {
+            return None;
+        }
+        let flight = self.flight.as_mut().filter(|flight| flight.barrier.checkpoint == checkpoint)?;
+        flight.states.extend(states);
+        for task in tasks {
+            let acknowledged = Event::Acknowledged(checkpoint, (task.vertex, task.subtask));
+            if let Some(stop) = self.coordinate(acknowledged) {
+                return Some(stop);
+            }
+        }
+        None
+    }
+
     fn write(&mut self) {
         let Some(flight) = self.flight.as_mut() else { return };
         let checkpoint = flight.barrier.checkpoint;
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             v: VERSION,
             lineage: self.config.lineage.clone(),
             job: self.config.name.clone(),
@@ -88,18 +109,20 @@ impl Master {
             config: (*flight.barrier.config).clone(),
             operators: self.graph.vertices.iter().flat_map(|v| v.operators.clone()).collect(),
             finished: std::mem::take(&mut flight.finished),
-            states: Vec::new(),
+            states: std::mem::take(&mut flight.states),
         };
-        let request = WriteRequest { manifest, snapshots: std::mem::take(&mut flight.snapshots) };
+        let snapshots = std::mem::take(&mut flight.snapshots);
         let mut retained = self.retained.clone();
         retained.push(checkpoint);
         let expired = retained.len().saturating_sub(self.config.num_retained.max(1));
         let deleted: Vec<CheckpointId> = retained.drain(..expired).collect();
-        let (storage, events) = (self.storage.clone(), self.events.clone());
+        let (storage, pointer, events) = (self.storage.clone(), self.pointer.clone(), self.events.clone());
         let write = move || {
-            let written = storage.write(request).and_then(|bytes| {
-                let pointer = Pointer { v: VERSION, retained: retained.clone() };
-                storage.publish(&pointer).map_err(|reason| Error::CheckpointWrite {
+            let written = storage.write_state(checkpoint, MASTER, snapshots).and_then(|states| {
+                manifest.states.extend(states);
+                let bytes = storage.write_manifest(&manifest)?;
+                let latest = Pointer { v: VERSION, retained: retained.clone() };
+                pointer.publish(&latest).map_err(|reason| Error::CheckpointWrite {
                     checkpoint,
                     location: "pointer".into(),
                     reason,
@@ -108,7 +131,7 @@ impl Master {
                 Ok((bytes, retained))
             });
             // A master that is gone does not need to know.
-            let _ = events.send(JobEvent::CheckpointWritten { checkpoint, result: written });
+            let _ = events.send(MasterEvent::Written(checkpoint, written));
         };
         match std::thread::Builder::new().name("checkpoint".into()).spawn(write) {
             Ok(thread) => self.writing = Some(thread),
@@ -116,7 +139,7 @@ impl Master {
                 let reason = format!("cannot start a thread: {e}");
                 let error = Error::CheckpointWrite { checkpoint, location: String::new(), reason };
                 // The inbox is this master's own, so it is open.
-                let _ = self.events.send(JobEvent::CheckpointWritten { checkpoint, result: Err(error) });
+                let _ = self.events.send(MasterEvent::Written(checkpoint, Err(error)));
             }
         }
     }
@@ -134,7 +157,7 @@ impl Master {
         let event = match result {
             Err(error) => Event::WriteFailed(checkpoint, error.to_string()),
             Ok((bytes, retained)) => {
-                self.latest = Some(Latest::Stored(checkpoint));
+                self.latest = Some(checkpoint);
                 self.retained = retained;
                 let started = flight.map_or(0, |f| f.started);
                 self.metrics.last_checkpoint_duration.set(self.clock.now_ms() - started);

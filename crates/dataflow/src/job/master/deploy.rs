@@ -1,189 +1,200 @@
-//! Starting tasks: channels between them, their enumerators and sinks, their threads.
+//! Starting regions: who runs them, their enumerators and sinks, the orders to their workers.
 //!
 //! Invariant: a region is started as a whole, from the latest checkpoint; its sinks have committed what that holds, and
-//! removed what came after it, before any of its tasks runs. Splits that had been begun are with a reader from the start.
+//! removed what came after it, before any of its tasks runs. Splits that had been begun are with a reader from the start. Who
+//! runs what is durable before a task is started.
 
-use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::collections::BTreeMap;
 
-use super::{ENUMERATOR, Latest, Master, Task};
+use super::{ENUMERATOR, Event, Master, Stop, Task};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::Subtask;
+use crate::checkpoint::storage::Restored;
 use crate::error::{Error, OperatorError};
-use crate::exchange::EdgeSetup;
+use crate::executor::order::{Deployment, Order, Worker, WorkerId};
 use crate::graph::VertexId;
-use crate::mailbox::{Mail, Mailbox};
+use crate::job::JobStatus;
 use crate::sink::COMMITTABLES;
+use crate::source::Assignment;
 use crate::state::StateSegment;
-use crate::task::{JobEvent, SPLITS, TaskId, TaskSetup, decode_split};
+use crate::task::{SPLITS, TaskId, decode_split};
 
 impl Master {
-    /// Starts all subtasks of `vertices`, which are whole regions, from the latest checkpoint.
-    pub(super) fn deploy(&mut self, vertices: &[VertexId]) -> Result<(), Error> {
-        let graph = self.graph.clone();
-        let latest = match &self.latest {
+    /// Starts the regions whose time has come, if they can be.
+    pub(super) fn start_due_regions(&mut self) -> Option<Stop> {
+        let now = self.clock.now_ms();
+        let due: Vec<VertexId> =
+            self.restarting.iter().filter(|(_, r)| r.due <= now && !r.starved).map(|(v, _)| *v).collect();
+        if self.writing.is_some() {
+            // What is being written may become the checkpoint to restart from.
+            return None;
+        }
+        let mut vertices: Vec<VertexId> = Vec::new();
+        for region in due {
+            let of_region = self.vertices_of(region);
+            let lives = |((v, _), task): (&Subtask, &Task)| of_region.contains(v) && !task.exited;
+            if !self.tasks.iter().any(lives) {
+                vertices.extend(of_region);
+            }
+        }
+        if vertices.is_empty() {
+            return None;
+        }
+        vertices.sort_unstable();
+        match self.deploy(&vertices) {
+            Err(Failure::Error(error)) => return Some(Stop::Failed(error)),
+            Err(Failure::Deposed) => return Some(Stop::Abandoned),
+            Ok(false) => {
+                for region in vertices.iter().map(|v| self.regions[*v]) {
+                    self.restarting.entry(region).and_modify(|r| r.starved = true);
+                }
+                return None;
+            }
+            Ok(true) => vertices.iter().for_each(|v| drop(self.restarting.remove(&self.regions[*v]))),
+        }
+        if self.restarting.is_empty() {
+            self.set_status(JobStatus::Running);
+            return self.coordinate(Event::Resumed);
+        }
+        None
+    }
+
+    /// Starts all subtasks of `vertices`, which are whole regions, from the latest checkpoint. False: there are not enough slots.
+    fn deploy(&mut self, vertices: &[VertexId]) -> Result<bool, Failure> {
+        let next = |attempt: Option<&u32>| attempt.map_or(0, |attempt| attempt + 1);
+        let starting: BTreeMap<VertexId, u32> =
+            vertices.iter().map(|v| (*v, next(self.attempts.get(v)))).collect();
+        let mut attempts = self.attempts.clone();
+        attempts.extend(starting.clone());
+        let placed = self.workers.place(self.slots.len(), &self.slots, &attempts);
+        let Some(slots) = placed.map_err(|_| Failure::Deposed)? else { return Ok(false) };
+        self.attempts = attempts;
+        self.slots = slots.iter().cloned().map(Some).collect();
+        let latest = match self.latest {
             None => None,
-            Some(Latest::Loaded(restored)) => Some(restored.clone()),
-            Some(Latest::Stored(checkpoint)) => Some(Arc::new(self.storage.read(*checkpoint)?)),
+            // Tasks read the rest where they are.
+            Some(checkpoint) => {
+                Some(self.storage.read_where(checkpoint, |entry| entry.name.starts_with('$'))?)
+            }
         };
-        if let Some(restored) = &latest {
-            self.latest = Some(Latest::Stored(restored.manifest.checkpoint));
-        }
-        let segments = latest.as_ref().map(|l| l.segments.clone()).unwrap_or_default();
-        let config = match &latest {
-            Some(restored) => Arc::new(restored.manifest.config.clone()),
-            None => self.coordinator.snapshot().clone(),
-        };
-        let finished = |uid: &String| latest.as_ref().is_some_and(|l| l.manifest.finished.contains(uid));
-        let mut begun: Vec<(VertexId, usize)> = Vec::new();
+        let splits = self.prepare_all(vertices, latest.as_ref())?;
+        let mut limits = BTreeMap::new();
         for &v in vertices {
-            begun.push((v, self.prepare(v, &segments)?));
-        }
-        let mailboxes: HashMap<Subtask, Arc<Mailbox>> = vertices
-            .iter()
-            .flat_map(|&v| {
-                (0..graph.vertices[v].parallelism).map(move |s| ((v, s), Arc::new(Mailbox::default())))
-            })
-            .collect();
-        // Readers have all splits that had been begun before they ask for more: their watermark holds for each of them, so
-        // that no row of one that waits its turn is late.
-        for (v, splits) in begun {
-            let Some(enumerator) = self.enumerators.get_mut(&v) else { continue };
-            for i in 0..splits {
-                let subtask = i % graph.vertices[v].parallelism;
-                mailboxes[&(v, subtask)].send(Mail::Assign(enumerator.next_split(subtask)));
+            let Some(alignment) = &self.graph.vertices[v].alignment else { continue };
+            for s in 0..self.graph.vertices[v].parallelism {
+                limits.extend(self.alignment.join((v, s), alignment));
             }
         }
-        let signals = |v: VertexId| -> Vec<_> {
-            (0..graph.vertices[v].parallelism).map(|s| mailboxes[&(v, s)].signal().clone()).collect()
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            limits.into_iter().partition(|((v, _), _)| vertices.contains(v));
+        let deployment = Deployment {
+            vertices: starting.clone(),
+            slots: slots.clone(),
+            restore: self.latest,
+            config: match latest {
+                Some(restored) => restored.manifest.config.into(),
+                None => self.coordinator.snapshot().clone(),
+            },
+            splits,
+            limits: inside,
         };
-        let mut outputs: HashMap<Subtask, Vec<Vec<Box<dyn Any + Send>>>> = HashMap::new();
-        let mut inputs: HashMap<Subtask, BTreeMap<usize, Box<dyn Any + Send>>> = HashMap::new();
-        for &v in vertices {
-            let ports = &graph.vertices[v].ports;
-            for s in 0..graph.vertices[v].parallelism {
-                outputs.insert((v, s), ports.iter().map(|_| Vec::new()).collect());
-            }
-            let edges = ports.iter().enumerate().flat_map(|(p, port)| port.edges.iter().map(move |e| (p, e)));
-            for (port, edge) in edges {
-                let (senders, receivers) = (edge.make)(EdgeSetup {
-                    producers: &signals(v),
-                    consumers: &signals(edge.to),
-                    max_parallelism: graph.max_parallelism,
-                    capacity_bytes: self.config.channel_capacity_bytes,
-                    buffer_timeout: self.config.buffer_timeout,
-                });
-                for (s, sender) in senders.into_iter().enumerate() {
-                    if let Some(ports) = outputs.get_mut(&(v, s)) {
-                        ports[port].push(sender);
-                    }
-                }
-                for (s, receiver) in receivers.into_iter().enumerate() {
-                    inputs.entry((edge.to, s)).or_default().insert(edge.gate, receiver);
-                }
-            }
-        }
-        for &v in vertices {
-            let vertex = &graph.vertices[v];
-            let attempt = *self.attempts.entry(v).and_modify(|a| *a += 1).or_insert(0);
+        for (v, attempt) in starting {
             lock(&self.observed).vertices[v].finished = 0;
-            for s in 0..vertex.parallelism {
-                let id = TaskId { vertex: v, subtask: s, attempt };
-                let metrics = lock(&self.observed).vertices[v].subtasks[s].clone();
-                let mailbox = mailboxes[&(v, s)].clone();
-                let setup = TaskSetup {
-                    id,
-                    parallelism: vertex.parallelism,
-                    max_parallelism: graph.max_parallelism,
-                    lineage: self.config.lineage.clone(),
-                    clock: self.clock.clone(),
-                    metrics,
-                    mailbox: mailbox.clone(),
-                    events: self.events.clone(),
-                    outputs: outputs.remove(&(v, s)).unwrap_or_default(),
-                    ports: vertex.ports.iter().map(|port| port.side.clone()).collect(),
-                    inputs: inputs.remove(&(v, s)).map(|m| m.into_values().collect()).unwrap_or_default(),
-                    restored: segments.clone(),
-                    config: config.clone(),
-                    restored_finished: finished(&vertex.uid),
-                };
-                let thread = self.spawn(setup)?;
-                self.tasks.insert((v, s), Task { mailbox, attempt, thread: Some(thread), finished: false });
-                if let Some(alignment) = &vertex.alignment {
-                    let limits = self.alignment.join((v, s), alignment);
-                    self.limit(limits);
-                }
+            for (s, slot) in slots.iter().enumerate().take(self.graph.vertices[v].parallelism) {
+                let task = Task { attempt, worker: slot.id.clone(), finished: false, exited: false };
+                self.tasks.insert((v, s), task);
             }
         }
-        Ok(())
+        for worker in workers_of(&slots, deployment.vertices.keys().map(|v| self.graph.vertices[*v].parallelism))
+        {
+            self.workers.send(&worker, Order::Deploy(deployment.clone()));
+        }
+        self.limit(outside);
+        Ok(true)
+    }
+
+    /// Prepares all vertices. Returns who goes on with which of the splits that had been begun.
+    fn prepare_all(
+        &mut self,
+        vertices: &[VertexId],
+        latest: Option<&Restored>,
+    ) -> Result<Vec<(Subtask, Assignment)>, Error> {
+        let none = Vec::new();
+        let segments: &[StateSegment] = latest.map_or(&none, |latest| &latest.segments);
+        let mut splits = Vec::new();
+        for &v in vertices {
+            let begun = self.prepare(v, segments, latest.is_some())?;
+            let Some(enumerator) = self.enumerators.get_mut(&v) else { continue };
+            for i in 0..begun {
+                let subtask = i % self.graph.vertices[v].parallelism;
+                splits.push(((v, subtask), enumerator.next_split(subtask)));
+            }
+        }
+        Ok(splits)
     }
 
     /// What comes before the tasks of a vertex: its enumerator, and its sinks' commits. Returns how many splits came back
     /// from readers: the enumerator gives them out first.
-    fn prepare(&mut self, v: VertexId, segments: &[StateSegment]) -> Result<usize, Error> {
+    fn prepare(&mut self, v: VertexId, segments: &[StateSegment], restores: bool) -> Result<usize, Error> {
         let graph = self.graph.clone();
         let vertex = &graph.vertices[v];
-        let attempt = self.attempts.get(&v).map_or(0, |a| a + 1);
+        let attempt = self.attempts.get(&v).copied().unwrap_or(0);
         let fail = |source: OperatorError| Error::Task {
             operator: vertex.name.clone(),
             subtask: 0,
             attempt,
             source,
         };
-        let items = |uid: &str, name: &str| -> Vec<Vec<u8>> {
-            let of_name = segments.iter().filter(|s| s.uid == uid && s.name == name);
-            of_name.flat_map(|s| s.frames.iter().map(|(_, bytes)| bytes.clone())).collect()
-        };
         let mut begun = 0;
         if let Some(make) = &vertex.enumerator {
-            let restored = items(&vertex.uid, ENUMERATOR.0);
+            let restored = items(segments, &vertex.uid, ENUMERATOR.0);
             let mut enumerator =
                 make(vertex.parallelism, restored.first().map(Vec::as_slice)).map_err(fail)?;
             let splits: Result<Vec<_>, _> =
-                items(&vertex.uid, SPLITS.0).iter().map(|bytes| decode_split(bytes)).collect();
+                items(segments, &vertex.uid, SPLITS.0).iter().map(|bytes| decode_split(bytes)).collect();
             let splits = splits.map_err(fail)?;
             begun = splits.len();
             enumerator.add_splits_back(splits);
             self.enumerators.insert(v, enumerator);
         }
-        if self.latest.is_some() || attempt > 0 {
+        if restores || attempt > 0 {
             for (uid, committer) in &vertex.committers {
-                committer.recover(&self.config.lineage, &items(uid, COMMITTABLES.0)).map_err(fail)?;
+                let committables = items(segments, uid, COMMITTABLES.0);
+                committer.recover(&self.config.lineage, &committables).map_err(fail)?;
             }
         }
         Ok(begun)
     }
 
-    fn spawn(&self, setup: TaskSetup) -> Result<JoinHandle<()>, Error> {
-        let (graph, events, task) = (self.graph.clone(), self.events.clone(), setup.id);
-        let name = graph.vertices[task.vertex].name.clone();
-        // Linux shows the first 15 bytes.
-        let thread_name = format!("{}/{}", name.replace('\0', " "), task.subtask);
-        let run = move || {
-            let body = &graph.vertices[task.vertex].body;
-            let outcome =
-                std::panic::catch_unwind(AssertUnwindSafe(|| body(setup).and_then(|mut body| body.run())));
-            let failure = match outcome {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error),
-                Err(panic) => {
-                    Some(OperatorError::recoverable(format!("panicked: {}", panic_message(&*panic))))
-                }
-            };
-            // A master that is gone has cancelled this task.
-            let _ = events.send(JobEvent::Exited { task, failure });
-        };
-        std::thread::Builder::new()
-            .name(thread_name)
-            .spawn(run)
-            .map_err(|e| Error::InvalidJob(format!("cannot start a thread for `{name}`: {e}")))
+    /// A task of the current attempt.
+    pub(super) fn task_id(&self, (vertex, subtask): Subtask) -> TaskId {
+        TaskId { vertex, subtask, attempt: self.attempts.get(&vertex).copied().unwrap_or(0) }
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+/// Why a region could not be started.
+enum Failure {
+    Error(Error),
+    Deposed,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The items of a list state.
+pub(super) fn items(segments: &[StateSegment], uid: &str, name: &str) -> Vec<Vec<u8>> {
+    let of_name = segments.iter().filter(|s| s.uid == uid && s.name == name);
+    of_name.flat_map(|s| s.frames.iter().map(|(_, bytes)| bytes.clone())).collect()
+}
+
+/// The workers that run a vertex of one of these parallelisms.
+fn workers_of(slots: &[Worker], parallelisms: impl Iterator<Item = usize>) -> Vec<WorkerId> {
+    let highest = parallelisms.max().unwrap_or(0);
+    let mut workers: Vec<WorkerId> = slots.iter().take(highest).map(|slot| slot.id.clone()).collect();
+    workers.sort();
+    workers.dedup();
+    workers
 }

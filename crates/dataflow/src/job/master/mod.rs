@@ -1,11 +1,15 @@
-//! The job's master: one thread that starts the job's tasks, takes its checkpoints, restarts what fails, and ends it. It
-//! talks to tasks through their mailboxes, and is a thin shell around the pure [`CheckpointCoordinator`] and [`Restarts`].
+//! The job's master: one thread that has the job's tasks started, takes its checkpoints, restarts what fails, and ends it. It
+//! talks to the processes that run tasks through [`Workers`], and is a thin shell around the pure [`CheckpointCoordinator`]
+//! and [`Restarts`].
 //!
 //! Invariant: what a task says counts only while it is of the current attempt and its region is not restarting; a region
-//! restarts only after all its threads have ended and no checkpoint is being written.
+//! starts only after all its earlier tasks have ended, or were on a worker that is lost, and while no checkpoint is being
+//! written.
 
+mod adopt;
 mod checkpoints;
 mod deploy;
+mod end;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, mpsc};
@@ -13,48 +17,67 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::alignment::{AlignmentGroups, Limits};
-use super::{JobConfig, JobStatus, Observed};
+use super::workers::{Deposed, Workers};
+use super::{Begin, JobConfig, JobStatus, MasterSetup, Observed};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::{CheckpointCoordinator, Event, Subtask};
-use crate::checkpoint::storage::{CheckpointStorage, Restored};
+use crate::checkpoint::manifest::StateEntry;
+use crate::checkpoint::storage::{CheckpointStorage, CheckpointStore};
 use crate::element::{Barrier, CheckpointId};
 use crate::error::{Error, OperatorError};
+use crate::executor::order::{Order, Report, Worker, WorkerId};
 use crate::graph::{JobGraph, VertexId};
-use crate::mailbox::{Mail, Mailbox};
+use crate::live_config::ConfigSnapshot;
 use crate::metrics::JobMetrics;
 use crate::restart::Restarts;
 use crate::source::SplitEnumerator;
 use crate::state::SnapshotFn;
-use crate::task::{JobEvent, TaskId};
+use crate::task::TaskId;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 const ENUMERATOR: (&str, &str) = ("$enumerator", "enumerator v1");
 
+/// What a master is told.
+pub(super) enum MasterEvent {
+    Report(WorkerId, Report),
+    /// A worker and all its tasks are gone.
+    WorkerLost(WorkerId),
+    /// There may be slots now.
+    ResourcesChanged,
+    /// The checkpoint's thread is done: size in bytes and retained checkpoints, or why not.
+    Written(CheckpointId, Result<(u64, Vec<CheckpointId>), Error>),
+    /// The configuration has changed.
+    Reconfigure(Arc<ConfigSnapshot>),
+    /// The user wants the job to stop.
+    Cancel,
+    /// Somebody else leads.
+    Abandon,
+}
+
+/// A task that was started.
 struct Task {
-    mailbox: Arc<Mailbox>,
     attempt: u32,
-    thread: Option<JoinHandle<()>>,
+    worker: WorkerId,
     finished: bool,
+    /// Its thread has ended, or its worker is lost.
+    exited: bool,
 }
 
-/// The latest checkpoint.
-enum Latest {
-    /// Restored by the user, not yet deployed.
-    Loaded(Arc<Restored>),
-    /// In the storage.
-    Stored(CheckpointId),
-}
-
-/// A region between failure and restart.
+/// A region between failure and restart, or before its first start.
 struct Restarting {
     due: Timestamp,
+    /// There were not enough slots; something has to change first.
+    starved: bool,
 }
 
 /// A checkpoint from its trigger until it is written or given up.
 struct Flight {
     barrier: Barrier,
     started: Timestamp,
+    /// Of the enumerators.
     snapshots: Vec<(String, SnapshotFn)>,
+    /// Of the tasks.
+    states: Vec<StateEntry>,
     finished: Vec<String>,
 }
 
@@ -62,12 +85,16 @@ pub(super) struct Master {
     graph: Arc<JobGraph>,
     config: JobConfig,
     storage: Arc<CheckpointStorage>,
+    pointer: Arc<dyn CheckpointStore>,
+    workers: Box<dyn Workers>,
     /// What a restart starts from; its state is read back only then.
-    latest: Option<Latest>,
+    latest: Option<CheckpointId>,
     retained: Vec<CheckpointId>,
     regions: Vec<VertexId>,
+    /// Who runs which slot; `None`: nobody yet, or the worker is lost.
+    slots: Vec<Option<Worker>>,
     tasks: HashMap<Subtask, Task>,
-    attempts: HashMap<VertexId, u32>,
+    attempts: BTreeMap<VertexId, u32>,
     enumerators: BTreeMap<VertexId, Box<dyn SplitEnumerator>>,
     alignment: AlignmentGroups,
     restarting: BTreeMap<VertexId, Restarting>,
@@ -76,9 +103,10 @@ pub(super) struct Master {
     flight: Option<Flight>,
     /// A checkpoint being written on its thread.
     writing: Option<JoinHandle<()>>,
-    events: mpsc::Sender<JobEvent>,
+    events: mpsc::Sender<MasterEvent>,
     observed: Arc<Mutex<Observed>>,
     metrics: Arc<JobMetrics>,
+    on_status: Box<dyn FnMut(JobStatus) + Send>,
     clock: Arc<dyn Clock>,
 }
 
@@ -87,103 +115,90 @@ enum Stop {
     Finished,
     Canceled,
     Failed(Error),
+    Abandoned,
+}
+
+impl From<Deposed> for Stop {
+    fn from(_: Deposed) -> Self {
+        Self::Abandoned
+    }
 }
 
 impl Master {
     pub(super) fn new(
-        graph: JobGraph,
-        config: JobConfig,
-        storage: CheckpointStorage,
-        restore: Option<Restored>,
-        events: mpsc::Sender<JobEvent>,
+        setup: MasterSetup,
+        begin: &Begin,
+        config: Arc<ConfigSnapshot>,
+        events: mpsc::Sender<MasterEvent>,
         observed: Arc<Mutex<Observed>>,
         metrics: Arc<JobMetrics>,
     ) -> Self {
+        let MasterSetup { graph, config: job, storage, pointer, workers, on_status, .. } = setup;
         let clock = Arc::new(SystemClock);
         let subtasks = graph.vertices.iter().enumerate();
         let subtasks =
             subtasks.flat_map(|(v, vertex)| (0..vertex.parallelism).map(move |s| (v, s))).collect();
-        let first = restore.as_ref().map_or(1, |restored| restored.manifest.checkpoint + 1);
+        let latest = begin.checkpoint();
+        let first = begin.highest_checkpoint() + 1;
+        let now = clock.now_ms();
+        let regions = graph.regions();
+        let start = Restarting { due: now, starved: false };
+        let slots = graph.vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(0);
         Self {
-            regions: graph.regions(),
             coordinator: CheckpointCoordinator::new(
-                config.checkpointing.clone(),
+                job.checkpointing.clone(),
                 subtasks,
                 first,
-                clock.now_ms(),
-                restore
-                    .as_ref()
-                    .map_or_else(|| config.config.clone(), |r| Arc::new(r.manifest.config.clone())),
+                now,
+                config,
             ),
-            restarts: Restarts::new(config.restart.clone()),
-            retained: restore.as_ref().map(|r| r.manifest.checkpoint).into_iter().collect(),
-            graph: Arc::new(graph),
-            config,
-            storage: Arc::new(storage),
-            latest: restore.map(|restored| Latest::Loaded(Arc::new(restored))),
+            restarts: Restarts::new(job.restart.clone()),
+            retained: latest.into_iter().collect(),
+            restarting: regions.iter().map(|region| (*region, Restarting { ..start })).collect(),
+            slots: vec![None; slots],
+            regions,
+            graph,
+            config: job,
+            storage,
+            pointer,
+            workers,
+            latest,
             tasks: HashMap::new(),
-            attempts: HashMap::new(),
+            attempts: BTreeMap::new(),
             enumerators: BTreeMap::new(),
             alignment: AlignmentGroups::default(),
-            restarting: BTreeMap::new(),
             flight: None,
             writing: None,
             events,
             observed,
             metrics,
+            on_status,
             clock,
         }
     }
 
-    pub(super) fn run(mut self, inbox: &mpsc::Receiver<JobEvent>) -> Result<JobStatus, Error> {
-        let all: Vec<VertexId> = (0..self.graph.vertices.len()).collect();
-        let stop = match self.deploy(&all) {
-            Err(error) => Stop::Failed(error),
-            Ok(()) => {
-                self.set_status(JobStatus::Running);
-                let newer = self.config.config.clone();
-                self.coordinate(Event::Reconfigured(newer)).unwrap_or_else(|| self.serve(inbox))
-            }
-        };
-        if matches!(stop, Stop::Finished) {
-            self.tasks.values().for_each(|task| task.mailbox.send(Mail::Exit));
-        } else {
-            self.tasks.values().for_each(|task| task.mailbox.cancel());
-        }
-        let commit_failure = self.join_all(inbox);
-        if let Some(writing) = self.writing.take() {
-            // The writer reports through the inbox, which nobody reads any more.
-            let _ = writing.join();
-        }
-        let (status, result) = match (stop, commit_failure) {
-            (Stop::Failed(error), _) => (JobStatus::Failed, Err(error)),
-            (Stop::Finished, Some(error)) => (JobStatus::Failed, Err(error)),
-            (Stop::Finished, None) => (JobStatus::Finished, Ok(JobStatus::Finished)),
-            (Stop::Canceled, _) => (JobStatus::Canceled, Ok(JobStatus::Canceled)),
-        };
-        self.set_status(status);
-        result
+    pub(super) fn run(
+        mut self,
+        begin: Begin,
+        inbox: &mpsc::Receiver<MasterEvent>,
+    ) -> Result<JobStatus, Error> {
+        // What has not begun yet is not checkpointed.
+        let newer = self.config.config.clone();
+        let stop = self.coordinate(Event::Suspended);
+        let stop = stop.or_else(|| self.coordinate(Event::Reconfigured(newer)));
+        let stop = stop.or_else(|| match begin {
+            Begin::Adopt { adoption, .. } => self.adopt(adoption),
+            Begin::Fresh | Begin::Restore(_) => None,
+        });
+        let stop = stop.or_else(|| self.start_due_regions()).unwrap_or_else(|| self.serve(inbox));
+        self.end(stop, inbox)
     }
 
-    /// Waits for all task threads. A failure that shows only now (a commit of the final checkpoint) is returned.
-    fn join_all(&mut self, inbox: &mpsc::Receiver<JobEvent>) -> Option<Error> {
-        for task in self.tasks.values_mut() {
-            if let Some(thread) = task.thread.take() {
-                // A task reports its own panic as a failure.
-                let _ = thread.join();
-            }
-        }
-        inbox.try_iter().find_map(|event| match event {
-            JobEvent::Exited { task, failure: Some(failure) } => Some(self.task_error(task, failure)),
-            _ => None,
-        })
-    }
-
-    fn serve(&mut self, inbox: &mpsc::Receiver<JobEvent>) -> Stop {
+    fn serve(&mut self, inbox: &mpsc::Receiver<MasterEvent>) -> Stop {
         loop {
             let now = self.clock.now_ms();
-            let due =
-                self.coordinator.next_tick().into_iter().chain(self.restarting.values().map(|r| r.due)).min();
+            let starts = self.restarting.values().filter(|r| !r.starved && r.due > now).map(|r| r.due);
+            let due = self.coordinator.next_tick().into_iter().chain(starts).min();
             let event = match due {
                 None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 Some(due) => inbox.recv_timeout(Duration::from_millis(due.saturating_sub(now).max(0) as u64)),
@@ -192,64 +207,108 @@ impl Master {
                 Ok(event) => self.on_event(event),
                 Err(_) => self.coordinate(Event::Tick),
             };
-            if let Some(stop) = stop.or_else(|| self.restart_due_regions()) {
+            if let Some(stop) = stop.or_else(|| self.start_due_regions()) {
                 return stop;
             }
         }
     }
 
-    fn on_event(&mut self, event: JobEvent) -> Option<Stop> {
+    fn on_event(&mut self, event: MasterEvent) -> Option<Stop> {
         match event {
-            JobEvent::RequestSplit(task) if self.is_current(task) => {
-                let assignment = self.enumerators.get_mut(&task.vertex)?.next_split(task.subtask);
-                self.tasks[&(task.vertex, task.subtask)].mailbox.send(Mail::Assign(assignment));
+            MasterEvent::Report(worker, report) => self.on_report(&worker, report),
+            MasterEvent::WorkerLost(worker) => self.on_worker_lost(&worker),
+            MasterEvent::ResourcesChanged => {
+                self.restarting.values_mut().for_each(|r| r.starved = false);
                 None
             }
-            JobEvent::Snapshot { task, checkpoint, state } if self.is_current(task) => {
-                if let Some(flight) = self.flight.as_mut().filter(|f| f.barrier.checkpoint == checkpoint) {
-                    flight.snapshots.extend(state);
-                }
-                self.coordinate(Event::Acknowledged(checkpoint, (task.vertex, task.subtask)))
+            MasterEvent::Written(checkpoint, result) => self.on_written(checkpoint, result),
+            MasterEvent::Reconfigure(config) => self.coordinate(Event::Reconfigured(config)),
+            MasterEvent::Cancel => Some(Stop::Canceled),
+            MasterEvent::Abandon => Some(Stop::Abandoned),
+        }
+    }
+
+    fn on_report(&mut self, worker: &WorkerId, report: Report) -> Option<Stop> {
+        match report {
+            Report::RequestSplit(task) if self.is_current(task) => {
+                self.give_split(task);
+                None
             }
-            JobEvent::Progress { task, watermark } if self.is_current(task) => {
+            Report::Progress(task, watermark) if self.is_current(task) => {
                 let limits = self.alignment.report((task.vertex, task.subtask), watermark);
                 self.limit(limits);
                 None
             }
-            JobEvent::Finished(task) if self.is_current(task) => {
-                if let Some(task) = self.tasks.get_mut(&(task.vertex, task.subtask)) {
-                    task.finished = true;
-                }
-                lock(&self.observed).vertices[task.vertex].finished += 1;
-                let limits = self.alignment.report((task.vertex, task.subtask), None);
-                self.limit(limits);
-                if self.restarting.is_empty() && self.tasks.values().all(|task| task.finished) {
-                    return self.coordinate(Event::AllFinished);
-                }
-                None
+            Report::Finished(task) if self.is_current(task) => self.on_finished(task),
+            Report::Exited(task, failure) => {
+                let subtask = (task.vertex, task.subtask);
+                let current = self.is_current(task);
+                let known = self.tasks.get_mut(&subtask).filter(|known| known.attempt == task.attempt)?;
+                known.exited = true;
+                if current { self.on_failure(task, failure?) } else { None }
             }
-            JobEvent::Exited { task, failure } if self.is_current(task) => {
-                let failure = failure?;
-                self.on_failure(task, failure)
+            Report::Snapshot { checkpoint, tasks, states } => self.on_snapshot(checkpoint, &tasks, states),
+            Report::SnapshotFailed { checkpoint, reason } => {
+                let reason = format!("worker {worker}: {reason}");
+                self.coordinate(Event::WriteFailed(checkpoint, reason))
             }
-            JobEvent::CheckpointWritten { checkpoint, result } => self.on_written(checkpoint, result),
-            JobEvent::Reconfigure(config) => self.coordinate(Event::Reconfigured(config)),
-            JobEvent::Cancel => Some(Stop::Canceled),
             // Of an attempt that was replaced.
-            JobEvent::RequestSplit(_)
-            | JobEvent::Snapshot { .. }
-            | JobEvent::Progress { .. }
-            | JobEvent::Finished(_)
-            | JobEvent::Exited { .. } => None,
+            Report::RequestSplit(_) | Report::Progress(..) | Report::Finished(_) => None,
         }
     }
 
+    fn give_split(&mut self, task: TaskId) {
+        if let Some(enumerator) = self.enumerators.get_mut(&task.vertex) {
+            let assignment = enumerator.next_split(task.subtask);
+            self.send((task.vertex, task.subtask), Order::Assign(task, assignment));
+        }
+    }
+
+    fn on_finished(&mut self, task: TaskId) -> Option<Stop> {
+        let known = self.tasks.get_mut(&(task.vertex, task.subtask))?;
+        if std::mem::replace(&mut known.finished, true) {
+            return None;
+        }
+        lock(&self.observed).vertices[task.vertex].finished += 1;
+        let limits = self.alignment.report((task.vertex, task.subtask), None);
+        self.limit(limits);
+        self.check_all_finished()
+    }
+
+    fn check_all_finished(&mut self) -> Option<Stop> {
+        let subtasks: usize = self.graph.vertices.iter().map(|vertex| vertex.parallelism).sum();
+        let finished = self.tasks.values().filter(|task| task.finished).count();
+        if self.restarting.is_empty() && finished == subtasks {
+            return self.coordinate(Event::AllFinished);
+        }
+        None
+    }
+
     /// Tells sources how far they may go.
-    fn limit(&self, limits: Limits) {
+    fn limit(&mut self, limits: Limits) {
         for (subtask, limit) in limits {
             if let Some(task) = self.tasks.get(&subtask) {
-                task.mailbox.send(Mail::LimitWatermark(limit));
+                let id = TaskId { vertex: subtask.0, subtask: subtask.1, attempt: task.attempt };
+                self.send(subtask, Order::LimitWatermark(id, limit));
             }
+        }
+    }
+
+    /// Sends an order to the worker of a task.
+    fn send(&mut self, subtask: Subtask, order: Order) {
+        if let Some(task) = self.tasks.get(&subtask).filter(|task| !task.exited) {
+            self.workers.send(&task.worker, order);
+        }
+    }
+
+    /// Sends an order to all workers that have tasks.
+    fn broadcast(&mut self, order: &Order) {
+        let mut workers: Vec<&WorkerId> =
+            self.tasks.values().filter(|task| !task.exited).map(|task| &task.worker).collect();
+        workers.sort();
+        workers.dedup();
+        for worker in workers {
+            self.workers.send(worker, order.clone());
         }
     }
 
@@ -268,51 +327,51 @@ impl Master {
             if failure.is_recoverable() { self.restarts.on_failure(self.clock.now_ms()) } else { None };
         let error = self.task_error(task, failure);
         let Some(delay_ms) = delay else { return Some(Stop::Failed(error)) };
-        tracing::warn!("{error}; its region restarts in {delay_ms} ms");
+        tracing::warn!(job = self.config.name, "{error}; its region restarts in {delay_ms} ms");
         self.metrics.num_restarts.add(1);
         let region = self.regions[task.vertex];
-        self.restarting.insert(region, Restarting { due: self.clock.now_ms() + delay_ms });
-        for ((vertex, _), task) in &self.tasks {
-            if self.regions[*vertex] == region {
-                task.mailbox.cancel();
-            }
-        }
+        let due = self.clock.now_ms() + delay_ms;
+        self.restarting.insert(region, Restarting { due, starved: false });
+        let vertices = self.vertices_of(region);
+        let attempts = vertices.iter().map(|v| (*v, self.attempts.get(v).copied().unwrap_or(0))).collect();
+        self.broadcast(&Order::Cancel(attempts));
         self.set_status(JobStatus::Restarting);
         self.coordinate(Event::Suspended)
     }
 
-    fn restart_due_regions(&mut self) -> Option<Stop> {
-        let now = self.clock.now_ms();
-        let due: Vec<VertexId> =
-            self.restarting.iter().filter(|(_, r)| r.due <= now).map(|(v, _)| *v).collect();
-        if due.is_empty() || self.writing.is_some() {
-            // What is being written may become the checkpoint to restart from.
-            return None;
+    fn vertices_of(&self, region: VertexId) -> Vec<VertexId> {
+        (0..self.regions.len()).filter(|v| self.regions[*v] == region).collect()
+    }
+
+    fn on_worker_lost(&mut self, worker: &WorkerId) -> Option<Stop> {
+        for slot in &mut self.slots {
+            if slot.as_ref().is_some_and(|slot| slot.id == *worker) {
+                *slot = None;
+            }
         }
-        for region in due {
-            let vertices: Vec<VertexId> =
-                (0..self.regions.len()).filter(|v| self.regions[*v] == region).collect();
-            for ((vertex, _), task) in &mut self.tasks {
-                if self.regions[*vertex] == region
-                    && let Some(thread) = task.thread.take()
-                {
-                    // It was cancelled, and reports its own panic.
-                    let _ = thread.join();
+        let mut lost: Vec<TaskId> = Vec::new();
+        for ((vertex, subtask), task) in &mut self.tasks {
+            if task.worker == *worker && !std::mem::replace(&mut task.exited, true) {
+                lost.push(TaskId { vertex: *vertex, subtask: *subtask, attempt: task.attempt });
+            }
+        }
+        lost.sort();
+        for task in lost {
+            // One failure a region: the first makes the others' region restart.
+            if self.is_current(task) {
+                let failure = OperatorError::recoverable(format!("TaskManager {worker} is lost"));
+                if let Some(stop) = self.on_failure(task, failure) {
+                    return Some(stop);
                 }
             }
-            self.restarting.remove(&region);
-            if let Err(error) = self.deploy(&vertices) {
-                return Some(Stop::Failed(error));
-            }
-        }
-        if self.restarting.is_empty() {
-            self.set_status(JobStatus::Running);
-            return self.coordinate(Event::Resumed);
         }
         None
     }
 
-    fn set_status(&self, status: JobStatus) {
-        lock(&self.observed).status = status;
+    fn set_status(&mut self, status: JobStatus) {
+        let before = std::mem::replace(&mut lock(&self.observed).status, status);
+        if before != status {
+            (self.on_status)(status);
+        }
     }
 }
