@@ -1,8 +1,20 @@
 //! JobManagers and TaskManagers.
 
+pub mod error;
 mod job_id;
 mod placement;
+mod planner;
 mod rpc;
+pub mod taskmanager;
+mod time;
 
+pub use error::{Error, Result};
 pub use job_id::JobId;
-pub use rpc::Heartbeat;
+pub use planner::{Planned, Planner};
+pub use rpc::{Heartbeat, TaskProgress};
+pub use taskmanager::{TaskManager, TaskManagerOptions};
+
+/// Eight hexadecimal digits that no other process of a name has.
+fn incarnation() -> String {
+    streamkeeper_dataflow::job::new_lineage().split_off(24)
+}

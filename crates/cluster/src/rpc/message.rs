@@ -1,7 +1,7 @@
 //! What processes of a cluster say to each other. A connection begins with [`Hello`] and [`Welcome`]; the formats behind them are
 //! those of [`PROTOCOL`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -114,8 +114,8 @@ pub(crate) struct Registration {
     pub(crate) worker: Worker,
     /// `taskmanager.numberOfTaskSlots`.
     pub(crate) slots: usize,
-    /// Its jobs.
-    pub(crate) jobs: BTreeMap<JobId, Inventory>,
+    /// Its jobs; the inventory of each follows.
+    pub(crate) jobs: BTreeSet<JobId>,
 }
 
 /// How a task does.

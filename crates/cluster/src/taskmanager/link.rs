@@ -99,6 +99,11 @@ impl Link {
         self.epoch
     }
 
+    /// Number of the last attempt.
+    pub(crate) fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
     /// Whether what comes by the connection of `attempt` in this epoch is to be done.
     pub(crate) fn obeys(&self, attempt: u64, epoch: u64) -> bool {
         attempt == self.attempt && self.state == State::Connected(epoch) && epoch == self.epoch
