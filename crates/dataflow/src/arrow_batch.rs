@@ -4,6 +4,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
 
+use crate::arrow_codec;
 use crate::batch::{Batch, Rows};
 use crate::error::OperatorError;
 
@@ -20,6 +21,8 @@ impl Rows for RecordBatch {
 }
 
 impl Batch for RecordBatch {
+    type Codec = arrow_codec::ArrowCodec;
+
     fn slice(&self, offset: usize, length: usize) -> Self {
         RecordBatch::slice(self, offset, length)
     }

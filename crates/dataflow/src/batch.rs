@@ -1,5 +1,7 @@
 //! What flows between operators: a batch is moved, never shared, and is cut or gathered as a whole.
 
+use arrow::buffer::Buffer;
+
 use crate::error::OperatorError;
 use crate::time::Timestamp;
 
@@ -12,8 +14,27 @@ pub trait Rows: 'static {
     fn num_bytes(&self) -> usize;
 }
 
+/// How the batches of one channel are written for another process, one after the other. What all of them have in common
+/// (Arrow's schema) is written once, so decoding needs all earlier frames, in order.
+pub trait BatchCodec<B>: Default + Send {
+    /// Appends a batch to a frame. Its parts share the batch's memory where they can.
+    ///
+    /// # Errors
+    /// When a value has no encoding.
+    fn encode(&mut self, batch: B, frame: &mut Vec<Buffer>) -> Result<(), OperatorError>;
+
+    /// Reads a frame, whose memory the batch shares where it can.
+    ///
+    /// # Errors
+    /// When `frame` was damaged, is of another type, or one before it is missing.
+    fn decode(&mut self, frame: Buffer) -> Result<B, OperatorError>;
+}
+
 /// A group of records that move together. Typed records ([`Records`]) and Arrow's `RecordBatch` are batches.
 pub trait Batch: Rows + Clone + Send {
+    /// How they travel to another process.
+    type Codec: BatchCodec<Self>;
+
     /// Rows `offset .. offset + length`.
     fn slice(&self, offset: usize, length: usize) -> Self;
 
@@ -98,6 +119,8 @@ impl<T> Batch for Records<T>
 where
     T: Clone + Send + 'static + serde::Serialize + serde::de::DeserializeOwned,
 {
+    type Codec = RecordsCodec;
+
     fn slice(&self, offset: usize, length: usize) -> Self {
         Self {
             values: self.values[offset..offset + length].to_vec(),
@@ -132,9 +155,8 @@ where
     }
 
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), OperatorError> {
-        let bytes = postcard::to_allocvec(self)
+        *into = postcard::to_extend(self, std::mem::take(into))
             .map_err(|e| OperatorError::fatal(format!("cannot encode a batch of records: {e}")))?;
-        into.extend_from_slice(&bytes);
         Ok(())
     }
 
@@ -145,5 +167,25 @@ where
             return Err(OperatorError::fatal("a decoded batch has other numbers of values and timestamps"));
         }
         Ok(records)
+    }
+}
+
+/// Each batch of records stands for itself.
+#[derive(Default)]
+pub struct RecordsCodec;
+
+impl<T> BatchCodec<Records<T>> for RecordsCodec
+where
+    Records<T>: Batch,
+{
+    fn encode(&mut self, batch: Records<T>, frame: &mut Vec<Buffer>) -> Result<(), OperatorError> {
+        let mut bytes = Vec::new();
+        batch.encode(&mut bytes)?;
+        frame.push(Buffer::from_vec(bytes));
+        Ok(())
+    }
+
+    fn decode(&mut self, frame: Buffer) -> Result<Records<T>, OperatorError> {
+        Records::decode(&frame)
     }
 }

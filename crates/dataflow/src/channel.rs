@@ -1,4 +1,5 @@
-//! Channels between two tasks: bounded in bytes, never blocking.
+//! Channels between two tasks: bounded in bytes, never blocking. Those within the process are here, those to other
+//! processes in [`crate::network`].
 //!
 //! Invariant: a push always succeeds, and a task pushes only while [`Sender::has_room`] holds before the step that
 //! produces: so a channel holds at most its capacity plus the output of one step, and a task never blocks inside a
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use crate::batch::Rows;
 use crate::element::Element;
+use crate::error::OperatorResult;
 
 /// What a task waits on: input, room in its output, mail.
 #[derive(Debug, Default)]
@@ -53,7 +55,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The producer's end of a channel.
 pub trait Sender<B>: Send {
     /// Hands over an element.
-    fn send(&mut self, element: Element<B>);
+    ///
+    /// # Errors
+    /// When the element cannot be encoded, or the connection to the consumer's process is lost (recoverable).
+    fn send(&mut self, element: Element<B>) -> OperatorResult<()>;
 
     /// Whether the producer may take another step.
     fn has_room(&self) -> bool;
@@ -62,7 +67,10 @@ pub trait Sender<B>: Send {
 /// The consumer's end of a channel.
 pub trait Receiver<B>: Send {
     /// The next element, if there is one.
-    fn receive(&mut self) -> Option<Element<B>>;
+    ///
+    /// # Errors
+    /// When what came is damaged, or the connection to the producer's process is lost (recoverable).
+    fn receive(&mut self) -> OperatorResult<Option<Element<B>>>;
 }
 
 /// Elements that carry no rows count as this many bytes, so that they are bounded too.
@@ -102,7 +110,7 @@ fn cost<B: Rows>(element: &Element<B>) -> usize {
 }
 
 impl<B: Rows + Send> Sender<B> for MemorySender<B> {
-    fn send(&mut self, element: Element<B>) {
+    fn send(&mut self, element: Element<B>) -> OperatorResult<()> {
         let bytes = cost(&element);
         let was_empty = {
             let mut queue = lock(&self.0.queue);
@@ -114,6 +122,7 @@ impl<B: Rows + Send> Sender<B> for MemorySender<B> {
         if was_empty {
             self.0.consumer.notify();
         }
+        Ok(())
     }
 
     fn has_room(&self) -> bool {
@@ -122,9 +131,9 @@ impl<B: Rows + Send> Sender<B> for MemorySender<B> {
 }
 
 impl<B: Rows + Send> Receiver<B> for MemoryReceiver<B> {
-    fn receive(&mut self) -> Option<Element<B>> {
+    fn receive(&mut self) -> OperatorResult<Option<Element<B>>> {
         let mut queue = lock(&self.0.queue);
-        let element = queue.elements.pop_front()?;
+        let Some(element) = queue.elements.pop_front() else { return Ok(None) };
         let was_full = queue.bytes >= self.0.capacity_bytes;
         queue.bytes -= cost(&element);
         let room_again = was_full && queue.bytes < self.0.capacity_bytes;
@@ -132,7 +141,7 @@ impl<B: Rows + Send> Receiver<B> for MemoryReceiver<B> {
         if room_again {
             self.0.producer.notify();
         }
-        Some(element)
+        Ok(Some(element))
     }
 }
 
@@ -147,13 +156,13 @@ mod tests {
         let (producer, consumer) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
         let (mut sender, mut receiver) = in_memory::<Records<u64>>(100, producer.clone(), consumer);
         assert!(sender.has_room());
-        sender.send(Element::Batch(Records::new(vec![7; 100], vec![0; 100])));
+        sender.send(Element::Batch(Records::new(vec![7; 100], vec![0; 100]))).expect("sent");
         assert!(!sender.has_room(), "a batch larger than the bound passes, alone");
-        assert!(matches!(receiver.receive(), Some(Element::Batch(b)) if b.values.len() == 100));
+        assert!(matches!(receiver.receive(), Ok(Some(Element::Batch(b))) if b.values.len() == 100));
         assert!(sender.has_room());
         producer.wait(None);
         for n in 0..2 {
-            sender.send(Element::Control(Control::Watermark(n)));
+            sender.send(Element::Control(Control::Watermark(n))).expect("sent");
         }
         assert!(!sender.has_room(), "control elements are bounded too");
     }

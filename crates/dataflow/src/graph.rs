@@ -100,11 +100,11 @@ impl<X: Batch> Input<X> {
 struct Converted<X, I>(Box<dyn Receiver<X>>, fn(X) -> I);
 
 impl<X, I> Receiver<I> for Converted<X, I> {
-    fn receive(&mut self) -> Option<Element<I>> {
-        Some(match self.0.receive()? {
+    fn receive(&mut self) -> OperatorResult<Option<Element<I>>> {
+        Ok(self.0.receive()?.map(|element| match element {
             Element::Batch(batch) => Element::Batch((self.1)(batch)),
             Element::Control(control) => Element::Control(control),
-        })
+        }))
     }
 }
 
@@ -168,10 +168,12 @@ pub struct Edge {
 pub(crate) type BodyFactory = Arc<dyn Fn(TaskSetup) -> OperatorResult<Box<dyn TaskBody>> + Send + Sync>;
 
 /// Makes the channels of one edge.
-pub(crate) type MakeEdge = Arc<dyn Fn(EdgeSetup<'_>) -> EdgeEnds + Send + Sync>;
+pub(crate) type MakeEdge = Arc<dyn Fn(EdgeSetup<'_>) -> Result<EdgeEnds, Error> + Send + Sync>;
 
 /// An outgoing edge: its consumer, which of the consumer's inputs it is, and its channels.
 pub(crate) struct OutEdge {
+    /// Number of the edge in the graph: the same in every process that makes the graph.
+    pub(crate) index: u32,
     pub(crate) to: VertexId,
     pub(crate) gate: usize,
     pub(crate) make: MakeEdge,
@@ -360,10 +362,12 @@ impl JobGraph {
         vertex.operators.extend(head.parts.iter().cloned());
         vertex.committers.extend(head.committer.clone().map(|committer| (head.uid.clone(), committer)));
         rest.iter().for_each(|node| vertex.append(node));
+        let edges: usize = self.vertices.iter().map(|vertex| vertex.inputs.len()).sum();
         for (gate, input) in inputs.iter().enumerate() {
             let (from, port) = input.from;
             vertex.inputs.push(Edge { from, to, exchange: input.exchange });
-            self.vertices[from].ports[port].edges.push(OutEdge { to, gate, make: input.make.clone() });
+            let edge = OutEdge { index: (edges + gate) as u32, to, gate, make: input.make.clone() };
+            self.vertices[from].ports[port].edges.push(edge);
         }
         vertex.body = Arc::new(move |setup| task::operator_body(&head, &rest, &inputs, setup));
         self.push(vertex)

@@ -5,10 +5,11 @@
 //! - [`operator`], [`source`], [`sink`]: the three things a user of the runtime writes
 //! - [`key_group`]: how a key finds its subtask, today and after a rescale
 //! - [`config`]: Flink's configuration keys
-//! - [`graph`]: tasks; [`exchange`]: how rows are dealt out; [`side_output`]: rows beside an operator's output; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
+//! - [`graph`]: tasks; [`exchange`]: how rows are dealt out; [`network`]: channels to other processes; [`side_output`]: rows beside an operator's output; [`job`] runs them, [`checkpoint`] keeps their state, [`restart`] says when to try again
 //! - [`live_config`]: what may change under a running job, at a barrier
 //! - [`keyed_state`], [`timers`]: the heap backend, by key group; [`state`]: what an operator hands to a checkpoint and gets back from one
 mod arrow_batch;
+pub mod arrow_codec;
 pub mod batch;
 mod chain;
 pub mod channel;
@@ -27,6 +28,7 @@ pub mod keyed_state;
 pub mod live_config;
 mod mailbox;
 pub mod metrics;
+pub mod network;
 pub mod operator;
 mod output;
 pub mod restart;

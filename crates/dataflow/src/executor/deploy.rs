@@ -14,11 +14,11 @@ use super::order::{Deployment, Report};
 use super::{Event, Runner};
 use crate::checkpoint::coordinator::Subtask;
 use crate::error::{Error, OperatorError};
-use crate::exchange::network::{EdgeId, Peer};
-use crate::exchange::EdgeSetup;
+use crate::exchange::{EdgeSetup, Peer};
 use crate::graph::VertexId;
 use crate::key_group::range_of;
 use crate::mailbox::{Mail, Mailbox};
+use crate::network::EdgeId;
 use crate::state::{StateKind, StateSegment};
 use crate::task::{TaskEvent, TaskId, TaskSetup};
 
@@ -71,7 +71,7 @@ impl Runner {
         let segments = Arc::new(segments);
         let mailboxes: HashMap<Subtask, Arc<Mailbox>> =
             here.iter().map(|task| ((task.vertex, task.subtask), Arc::default())).collect();
-        let mut ends = self.connect(deployment, &mailboxes);
+        let mut ends = self.connect(deployment, &mailboxes)?;
         for &id in here {
             let vertex = &graph.vertices[id.vertex];
             let subtask = (id.vertex, id.subtask);
@@ -137,7 +137,7 @@ impl Runner {
         &self,
         deployment: &Deployment,
         mailboxes: &HashMap<Subtask, Arc<Mailbox>>,
-    ) -> HashMap<Subtask, Ends> {
+    ) -> Result<HashMap<Subtask, Ends>, Error> {
         let graph = &self.setup.graph;
         let peers = |v: VertexId| -> Vec<Peer> {
             let subtasks = (0..graph.vertices[v].parallelism).zip(&deployment.slots);
@@ -149,8 +149,6 @@ impl Runner {
                 .collect()
         };
         let mut ends: HashMap<Subtask, Ends> = HashMap::new();
-        // Numbers the edges of the graph, whichever of them are made.
-        let mut edge_index = 0;
         for (v, vertex) in graph.vertices.iter().enumerate() {
             let attempt = deployment.vertices.get(&v);
             for s in (0..vertex.parallelism).filter(|s| mailboxes.contains_key(&(v, *s))) {
@@ -159,7 +157,6 @@ impl Runner {
             for (port, edge) in
                 vertex.ports.iter().enumerate().flat_map(|(p, port)| port.edges.iter().map(move |e| (p, e)))
             {
-                edge_index += 1;
                 let Some(attempt) = attempt else { continue };
                 let (senders, receivers) = (edge.make)(EdgeSetup {
                     producers: &peers(v),
@@ -167,9 +164,9 @@ impl Runner {
                     max_parallelism: graph.max_parallelism,
                     capacity_bytes: self.setup.channel_capacity_bytes,
                     buffer_timeout: self.setup.buffer_timeout,
-                    edge: EdgeId { job: self.setup.job, generation: u64::from(*attempt), edge: edge_index },
+                    edge: EdgeId { job: self.setup.job, generation: u64::from(*attempt), index: edge.index },
                     network: self.setup.network.as_deref(),
-                });
+                })?;
                 for (s, sender) in senders.into_iter().enumerate() {
                     if let (Some(sender), Some(ends)) = (sender, ends.get_mut(&(v, s))) {
                         ends.outputs[port].push(sender);
@@ -182,7 +179,7 @@ impl Runner {
                 }
             }
         }
-        ends
+        Ok(ends)
     }
 
     fn task_events(&self) -> Arc<dyn Fn(TaskEvent) + Send + Sync> {

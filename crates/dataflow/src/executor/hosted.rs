@@ -99,13 +99,9 @@ mod tests {
     fn splits_are_remembered_until_a_checkpoint_that_holds_them_completes() {
         let id = TaskId { vertex: 0, subtask: 0, attempt: 0 };
         let mut task = Hosted::new(id, Arc::default(), 0);
-        let split =
-            |id: &str| Assignment::Split(Split { id: id.into(), payload: Vec::new(), watermark: 0 });
-        let barrier = |checkpoint| Barrier {
-            checkpoint,
-            kind: BarrierKind::Checkpoint,
-            config: Arc::default(),
-        };
+        let split = |id: &str| Assignment::Split(Split { id: id.into(), payload: Vec::new(), watermark: 0 });
+        let barrier =
+            |checkpoint| Barrier { checkpoint, kind: BarrierKind::Checkpoint, config: Arc::default() };
         task.assign(split("a"));
         task.trigger(&barrier(1));
         task.assign(split("b"));

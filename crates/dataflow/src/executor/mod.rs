@@ -28,10 +28,10 @@ use crate::checkpoint::manifest::StateEntry;
 use crate::checkpoint::storage::CheckpointStorage;
 use crate::element::CheckpointId;
 use crate::error::Error;
-use crate::exchange::network::Network;
 use crate::graph::{JobGraph, VertexId};
 use crate::mailbox::Mail;
 use crate::metrics::TaskMetrics;
+use crate::network::Network;
 use crate::task::TaskEvent;
 use crate::time::Clock;
 

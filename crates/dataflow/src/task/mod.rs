@@ -30,9 +30,7 @@ use crate::time::{Clock, Timestamp};
 pub(crate) const SPLITS: (&str, &str) = ("$splits", "split v1");
 
 /// Which subtask, of which attempt.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TaskId {
     /// The vertex.
     pub vertex: VertexId,

@@ -71,7 +71,7 @@ impl<I: Rows, O: Batch> TaskBody for OperatorTask<I, O> {
                 self.shared.wait(WaitFor::Input, None)?;
                 continue;
             }
-            match self.gate.next() {
+            match self.gate.next()? {
                 GateEvent::Batch { input, batch } => self.shared.on_batch(input, batch)?,
                 GateEvent::Watermark(watermark) => self.shared.on_watermark(watermark)?,
                 GateEvent::Idle(idle) => self.shared.on_idle(idle)?,

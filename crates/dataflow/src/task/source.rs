@@ -16,7 +16,7 @@ use crate::state::SnapshotFn;
 use crate::task::aligned::{Aligned, Progress};
 use crate::task::shared::{Shared, WaitFor};
 use crate::task::splits::SplitWatermarks;
-use crate::task::{TaskEvent, SPLITS, TaskBody, TaskSetup};
+use crate::task::{SPLITS, TaskBody, TaskEvent, TaskSetup};
 use crate::time::Timestamp;
 
 struct SourceTask<S, B> {

@@ -124,7 +124,8 @@ impl World {
             }
             16 if random.chance(30) => self.step(Event::Suspended),
             // A region restarts only when nothing is being written.
-            17..=18 if self.suspended && !self.is_writing() => self.step(Event::Resumed),
+            17 if self.suspended && !self.is_writing() => self.step(Event::Resumed),
+            18 if self.suspended && !self.is_writing() => self.step(Event::Adopted),
             20 if random.chance(50) => {
                 // Now and then an older one.
                 let revision = (self.revision + 1).saturating_sub(random.below(3));
@@ -168,6 +169,7 @@ impl World {
                 self.suspended = false;
                 self.not_before = self.now + self.config.interval_ms.unwrap_or(0);
             }
+            Event::Adopted => (self.suspended, self.not_before) = (false, self.now),
             Event::AllFinished => self.all_finished = true,
             Event::Tick | Event::Reconfigured(_) | Event::Written(_) | Event::WriteFailed(..) => {}
         }

@@ -370,7 +370,7 @@ fn a_damaged_checkpoint_is_refused() {
     run_in(directory.path(), setup(), &Committed::default(), false).expect("no failure");
     let location = locate(directory.path()).expect("a checkpoint");
     let chk = directory.path().join(&location.lineage).join(format!("chk-{}", location.checkpoint));
-    for file in ["state", "_metadata"] {
+    for file in ["state-0", "state-master", "_metadata"] {
         let good = std::fs::read(chk.join(file)).expect("readable");
         for bad in [&good[..good.len() / 2], &[]] {
             std::fs::write(chk.join(file), bad).expect("writable");

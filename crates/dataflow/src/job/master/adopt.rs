@@ -82,7 +82,8 @@ impl Master {
                 }
                 let attempt = self.attempts.entry(v).or_insert(reported.task.attempt);
                 *attempt = (*attempt).max(reported.task.attempt);
-                let newer = self.tasks.get(&(v, s)).is_none_or(|known| known.attempt <= reported.task.attempt);
+                let newer =
+                    self.tasks.get(&(v, s)).is_none_or(|known| known.attempt <= reported.task.attempt);
                 if newer {
                     let task = Task {
                         attempt: reported.task.attempt,

@@ -17,7 +17,7 @@ use crate::job::JobStatus;
 use crate::sink::COMMITTABLES;
 use crate::source::Assignment;
 use crate::state::StateSegment;
-use crate::task::{SPLITS, TaskId, decode_split};
+use crate::task::{SPLITS, decode_split};
 
 impl Master {
     /// Starts the regions whose time has come, if they can be.
@@ -105,7 +105,8 @@ impl Master {
                 self.tasks.insert((v, s), task);
             }
         }
-        for worker in workers_of(&slots, deployment.vertices.keys().map(|v| self.graph.vertices[*v].parallelism))
+        for worker in
+            workers_of(&slots, deployment.vertices.keys().map(|v| self.graph.vertices[*v].parallelism))
         {
             self.workers.send(&worker, Order::Deploy(deployment.clone()));
         }
@@ -164,11 +165,6 @@ impl Master {
             }
         }
         Ok(begun)
-    }
-
-    /// A task of the current attempt.
-    pub(super) fn task_id(&self, (vertex, subtask): Subtask) -> TaskId {
-        TaskId { vertex, subtask, attempt: self.attempts.get(&vertex).copied().unwrap_or(0) }
     }
 }
 

@@ -26,7 +26,9 @@ impl Master {
                     Exits::All { lost: false } => Ok(JobStatus::Finished),
                 }
             }
-            Stop::Canceled => self.stop_tasks(inbox).map_or(Ok(JobStatus::Suspended), |()| Ok(JobStatus::Canceled)),
+            Stop::Canceled => {
+                self.stop_tasks(inbox).map_or(Ok(JobStatus::Suspended), |()| Ok(JobStatus::Canceled))
+            }
             Stop::Failed(error) => self.stop_tasks(inbox).map_or(Ok(JobStatus::Suspended), |()| Err(error)),
         };
         if let Some(writing) = self.writing.take() {

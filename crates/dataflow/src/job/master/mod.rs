@@ -145,13 +145,7 @@ impl Master {
         let start = Restarting { due: now, starved: false };
         let slots = graph.vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(0);
         Self {
-            coordinator: CheckpointCoordinator::new(
-                job.checkpointing.clone(),
-                subtasks,
-                first,
-                now,
-                config,
-            ),
+            coordinator: CheckpointCoordinator::new(job.checkpointing.clone(), subtasks, first, now, config),
             restarts: Restarts::new(job.restart.clone()),
             retained: latest.into_iter().collect(),
             restarting: regions.iter().map(|region| (*region, Restarting { ..start })).collect(),
