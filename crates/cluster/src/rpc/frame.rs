@@ -46,8 +46,8 @@ pub(crate) fn read<T: DeserializeOwned>(from: &mut impl Read, buffer: &mut Vec<u
     if buffer.len() < bytes {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let (message, rest) =
-        postcard::take_from_bytes(buffer).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+    let (message, rest) = postcard::take_from_bytes(buffer)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
     if !rest.is_empty() {
         let reason = format!("a frame has {} bytes behind its message", rest.len());
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));

@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn strangers_are_refused_with_a_reason() {
-        let welcome = |_: Hello, mut stream: TcpStream| drop(answer(&mut stream, &Welcome::Accepted { epoch: 3 }));
+        let welcome =
+            |_: Hello, mut stream: TcpStream| drop(answer(&mut stream, &Welcome::Accepted { epoch: 3 }));
         let server = Server::start("127.0.0.1:0", "/c", Arc::new(welcome)).expect("a port");
         let address = server.address().to_string();
         assert_eq!(connect(&address, &hello(PROTOCOL, "/c")).expect("welcome").1, 3);

@@ -9,11 +9,11 @@ use std::sync::mpsc::Sender;
 use streamkeeper_coordination::jobs::JobSpec;
 use streamkeeper_dataflow::checkpoint::coordinator::Subtask;
 use streamkeeper_dataflow::checkpoint::storage::CheckpointStorage;
-use streamkeeper_dataflow::exchange::network::Network;
 use streamkeeper_dataflow::executor::order::{Deployment, Order, Worker};
 use streamkeeper_dataflow::executor::{ExecutorSetup, GraphMetrics, TaskExecutor, metrics_of};
 use streamkeeper_dataflow::graph::JobGraph;
 use streamkeeper_dataflow::job::job_config;
+use streamkeeper_dataflow::network::Network;
 use streamkeeper_dataflow::task::TaskId;
 use streamkeeper_dataflow::time::SystemClock;
 
@@ -47,7 +47,8 @@ impl HostedJob {
         planner: &dyn Planner,
         events: Sender<Event>,
     ) -> Result<Self, String> {
-        let spec: JobSpec = serde_json::from_str(&open.spec).map_err(|e| format!("its spec is damaged: {e}"))?;
+        let spec: JobSpec =
+            serde_json::from_str(&open.spec).map_err(|e| format!("its spec is damaged: {e}"))?;
         let planned = planner.plan(&spec)?;
         let graph = Arc::new(planned.graph);
         let fingerprint = graph.fingerprint();

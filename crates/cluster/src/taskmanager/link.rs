@@ -141,7 +141,9 @@ impl Link {
                     }
                 }
             }
-            Event::Connected(attempt, epoch) if attempt == self.attempt && self.state == State::Connecting => {
+            Event::Connected(attempt, epoch)
+                if attempt == self.attempt && self.state == State::Connecting =>
+            {
                 if epoch < self.epoch {
                     effects.push(Effect::Disconnect(attempt));
                     self.wait(now);

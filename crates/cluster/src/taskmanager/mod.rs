@@ -22,8 +22,8 @@ use std::time::Duration;
 use streamkeeper_coordination::Cluster;
 use streamkeeper_coordination::layout::Layout;
 use streamkeeper_coordination::membership::TaskManagerDocument;
-use streamkeeper_dataflow::exchange::network::Network;
 use streamkeeper_dataflow::executor::order::Worker;
+use streamkeeper_dataflow::network::Network;
 use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
 use self::shell::{Event, Shell};

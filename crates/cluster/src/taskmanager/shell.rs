@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use streamkeeper_dataflow::OperatorError;
-use streamkeeper_dataflow::exchange::network::Network;
 use streamkeeper_dataflow::executor::order::{Inventory, Order, Report, Worker};
+use streamkeeper_dataflow::network::Network;
 
 use super::hosted::{HostedJob, tasks_of};
 use super::link::{self, Effect, Link};

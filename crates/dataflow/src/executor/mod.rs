@@ -75,7 +75,7 @@ enum Event {
     Order(Order),
     Task(TaskEvent),
     Written(CheckpointId, Result<Vec<StateEntry>, String>),
-    Inventory(mpsc::Sender<Inventory>),
+    Inventory(Box<dyn FnOnce(Inventory) + Send>),
     LeaderLost,
     Pause(bool),
     Close,
@@ -123,8 +123,15 @@ impl TaskExecutor {
     /// What is here, after all orders so far.
     pub fn inventory(&self) -> Option<Inventory> {
         let (reply, answer) = mpsc::channel();
-        self.tell(Event::Inventory(reply));
+        // Whoever asked may have gone.
+        self.with_inventory(move |inventory| drop(reply.send(inventory)));
         answer.recv().ok()
+    }
+
+    /// Hands over what is here, on the executor's thread, after all orders so far: reports before that are contained in it,
+    /// those after it are not.
+    pub fn with_inventory(&self, take: impl FnOnce(Inventory) + Send + 'static) {
+        self.tell(Event::Inventory(Box::new(take)));
     }
 
     /// The master is gone, and with it what it had in flight: no task waits for a barrier that may never come.
@@ -174,10 +181,7 @@ impl Runner {
                 Event::Order(order) => self.on_order(order),
                 Event::Task(event) => self.on_task(event),
                 Event::Written(checkpoint, result) => self.on_written(checkpoint, result),
-                Event::Inventory(reply) => {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(self.inventory());
-                }
+                Event::Inventory(take) => take(self.inventory()),
                 Event::LeaderLost => self.interrupt(),
                 Event::Pause(pause) => self.pause(pause),
                 Event::Close => break,
