@@ -2,6 +2,7 @@
 
 pub mod error;
 mod job_id;
+pub mod jobmanager;
 mod placement;
 mod planner;
 mod rpc;
@@ -10,6 +11,7 @@ mod time;
 
 pub use error::{Error, Result};
 pub use job_id::JobId;
+pub use jobmanager::{JobManager, JobManagerHandle, JobManagerOptions};
 pub use planner::{Planned, Planner};
 pub use rpc::{Heartbeat, TaskProgress};
 pub use taskmanager::{TaskManager, TaskManagerOptions};
