@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::document::{Assignment, CheckpointPointer, Desired, JobResult, JobStatus};
 use super::results::{MAX_RESULTS, to_remove};
 use super::store::{documents, ended};
+use crate::cluster::Cluster;
 use crate::document::{Versioned, decode, encode, read};
 use crate::election::Leadership;
 use crate::error::{Error, Result};
@@ -138,7 +139,7 @@ impl Leadership {
                 let unknown: Vec<JobPart> =
                     texts.keys().filter(|part| !cache.versions.contains_key(part)).copied().collect();
                 if !unknown.is_empty() {
-                    for (part, found) in unknown.iter().zip(documents(self.cluster(), job, &unknown).await?) {
+                    for (part, found) in unknown.iter().zip(self.documents(job, &unknown).await?) {
                         let Some((_, version)) = found else {
                             self.forget_job(job);
                             return Err(Error::NoJob { job: (*job).to_owned() });
@@ -171,7 +172,6 @@ impl Leadership {
                 Err(Error::Changed { path }) => {
                     tracing::warn!("{path} was changed by a foreign hand, and is replaced");
                     last = Some(path);
-                    self.cluster().sync().await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -201,8 +201,7 @@ impl Leadership {
             let known = match cache.checkpoint.take() {
                 Some(known) => known,
                 None => {
-                    self.cluster().sync().await?;
-                    let found = documents(self.cluster(), job, &[JobPart::Checkpoint]).await?;
+                    let found = self.documents(job, &[JobPart::Checkpoint]).await?;
                     let Some(Some((text, version))) = found.into_iter().next() else {
                         self.forget_job(job);
                         return Err(Error::NoJob { job: job.to_owned() });
@@ -260,7 +259,7 @@ impl Leadership {
         for _ in 0..ATTEMPTS {
             let mut parts = vec![JobPart::Result];
             parts.extend(JobPart::LIVE);
-            let found = documents(self.cluster(), job, &parts).await?;
+            let found = self.documents(job, &parts).await?;
             if let Some(Some((text, _))) = found.first() {
                 let known: JobResult = read(&path, text)?;
                 self.forget_job(job);
@@ -278,7 +277,7 @@ impl Leadership {
             }
             let mut kept = match results.take() {
                 Some(kept) => kept,
-                None => self.read_results().await?,
+                None => self.read("read results", || read_results(self.cluster())).await?,
             };
             let removed = if prune { to_remove(&kept, limit) } else { Vec::new() };
             let mut writes = vec![Write::Create { path: path.clone(), data: data.clone() }];
@@ -301,7 +300,6 @@ impl Leadership {
                     tracing::warn!("{path} was changed by a foreign hand");
                     // An old result that cannot be removed keeps no job from ending.
                     prune = path.starts_with(&format!("{}/", layout.job(job))) && prune;
-                    self.cluster().sync().await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -309,21 +307,31 @@ impl Leadership {
         Err(Error::Contended { scope: path, attempts: ATTEMPTS })
     }
 
-    async fn read_results(&self) -> Result<BTreeSet<(u64, String)>> {
-        self.cluster().sync().await?;
-        let layout = self.cluster().layout();
-        let (jobs, _) = self.cluster().zookeeper().children(&layout.jobs()).await?;
-        let mut results = BTreeSet::new();
-        for jobs in jobs.chunks(BATCH) {
-            let paths = jobs.iter().map(|job| layout.job_document(job, JobPart::Result)).collect();
-            for (job, found) in jobs.iter().zip(self.cluster().zookeeper().get_many(paths).await?) {
-                let Some((text, stat)) = found else { continue };
-                // Of a spoilt one, the time at which it was written.
-                let written = u64::try_from(stat.ctime).unwrap_or(0);
-                let ended_ms = decode::<JobResult>(&text).map_or(written, |result| result.ended_ms);
-                results.insert((ended_ms, job.clone()));
-            }
-        }
-        Ok(results)
+    /// Text and version of some documents of a job, as they are now.
+    async fn documents(&self, job: &str, parts: &[JobPart]) -> Result<Vec<Option<(Vec<u8>, i32)>>> {
+        let read = || async {
+            self.cluster().sync().await?;
+            documents(self.cluster(), job, parts).await
+        };
+        self.read("read job documents", read).await
     }
+}
+
+/// All results, by the time at which their jobs ended.
+async fn read_results(cluster: &Cluster) -> Result<BTreeSet<(u64, String)>> {
+    cluster.sync().await?;
+    let layout = cluster.layout();
+    let (jobs, _) = cluster.zookeeper().children(&layout.jobs()).await?;
+    let mut results = BTreeSet::new();
+    for jobs in jobs.chunks(BATCH) {
+        let paths = jobs.iter().map(|job| layout.job_document(job, JobPart::Result)).collect();
+        for (job, found) in jobs.iter().zip(cluster.zookeeper().get_many(paths).await?) {
+            let Some((text, stat)) = found else { continue };
+            // Of a spoilt one, the time at which it was written.
+            let written = u64::try_from(stat.ctime).unwrap_or(0);
+            let ended_ms = decode::<JobResult>(&text).map_or(written, |result| result.ended_ms);
+            results.insert((ended_ms, job.clone()));
+        }
+    }
+    Ok(results)
 }
