@@ -74,8 +74,12 @@ fn everybody_sees_a_job_run_and_end() {
             .await
             .unwrap();
         assert_eq!(now.job("j1").unwrap().assignment.as_ref().unwrap().value, assignment);
+        let wished = now.job("j1").unwrap().desired.clone();
         jobs.cancel("j1").await.unwrap();
         jobs.cancel("j1").await.unwrap();
+        let unseen = JobUpdate { desired: wished, ..update("j1") };
+        let refused = leader.update_jobs(&[unseen]).await.unwrap_err();
+        assert!(matches!(refused, Error::Changed { .. }), "{refused}");
         view.wait_for(|view| {
             let desired = view.job("j1").and_then(|job| job.desired.as_ref());
             desired.is_some_and(|desired| desired.value.state == DesiredState::Canceled)

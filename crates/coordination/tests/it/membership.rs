@@ -44,6 +44,25 @@ fn members_are_seen_to_come_and_go() {
 }
 
 #[test]
+fn a_member_does_not_disturb_another_of_the_same_id() {
+    let keeper = server(None, None);
+    let address = keeper.client_address().unwrap();
+    block_on(async {
+        let (first, second) = (cluster(address).await, cluster(address).await);
+        let mut registration = first.register_task_manager(&document("tm-a")).unwrap();
+        registration.registered().await.unwrap();
+        let other = TaskManagerDocument { data_address: "127.0.0.1:3".into(), ..document("tm-a") };
+        let mut late = second.register_task_manager(&other).unwrap();
+        let mut members = second.watch_task_managers().await.unwrap();
+        assert_eq!(members.now().get("tm-a"), Some(&document("tm-a")));
+        // Only when that is gone.
+        registration.leave(&first, "tm-a").await.unwrap();
+        late.registered().await.unwrap();
+        members.wait_for(|members| members.get("tm-a") == Some(&other)).await.unwrap();
+    });
+}
+
+#[test]
 fn a_member_whose_session_was_lost_is_there_again() {
     let keeper = server(None, None);
     let address = keeper.client_address().unwrap();
