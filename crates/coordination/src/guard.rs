@@ -169,7 +169,6 @@ impl Guard {
 }
 
 /// The version of `leader/epoch`, and what the znodes of `writes` hold.
-#[expect(clippy::type_complexity, reason = "two lists in one look")]
 async fn look(cluster: &Cluster, writes: &[Write]) -> Result<(Option<i32>, Vec<Option<(Vec<u8>, i32)>>)> {
     cluster.sync().await?;
     let mut paths = vec![cluster.layout().epoch()];

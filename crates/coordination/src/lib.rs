@@ -26,3 +26,25 @@ pub use cluster::Cluster;
 pub use document::Versioned;
 pub use error::{Error, Result};
 pub use follow::Followed;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send(_: impl Send) {}
+
+    fn check(leadership: &election::Leadership, cluster: &Cluster, result: &jobs::JobResult) {
+        is_send(leadership.update_jobs(&[]));
+        is_send(leadership.complete_checkpoint("", &result.checkpoint));
+        is_send(leadership.end_job("", result));
+        is_send(cluster.watch_jobs());
+        is_send(Cluster::open(cluster.zookeeper().clone(), cluster.layout().clone()));
+        is_send(jobs::JobStore::new(cluster.clone()).cancel(""));
+    }
+
+    /// They are awaited on any runtime: so it compiles.
+    #[test]
+    fn futures_can_be_sent_to_another_thread() {
+        let _: fn(&election::Leadership, &Cluster, &jobs::JobResult) = check;
+    }
+}

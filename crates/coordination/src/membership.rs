@@ -21,6 +21,9 @@ use crate::layout::checked;
 /// Pause before a registration is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// The same after an error that may stay.
+const LONG_RETRY: Duration = Duration::from_secs(2);
+
 /// `taskmanagers/<id>`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TaskManagerDocument {
@@ -81,16 +84,19 @@ enum Step {
     Nothing,
     /// It has to be made.
     Create,
-    /// It is of a session of before, which goes soon: it has to go first.
+    /// It is of an earlier session of this process: it has to go first.
     Replace,
+    /// It is of another process, which must not be disturbed.
+    Refuse,
 }
 
-/// What follows from who owns the document that is there.
-fn step(owner: Option<i64>, session: i64) -> Step {
-    match owner {
+/// What follows from the document that is there: its text and the session that owns it.
+fn step(found: Option<(&[u8], i64)>, own: (&[u8], i64)) -> Step {
+    match found {
         None => Step::Create,
-        Some(owner) if owner == session => Step::Nothing,
-        Some(_) => Step::Replace,
+        Some((_, owner)) if owner == own.1 => Step::Nothing,
+        Some((text, _)) if text == own.0 => Step::Replace,
+        Some(_) => Step::Refuse,
     }
 }
 
@@ -109,14 +115,21 @@ impl Cluster {
         let task = spawn(async move {
             while let Some(Ok(_)) = watch.next().await {
                 while let Err(error) = register(&cluster, &path, &text, &sender).await {
-                    tracing::debug!("{path}: {error}");
-                    if !matches!(&error, Error::ZooKeeper(error) if error.is_transient()) {
-                        tracing::error!("the TaskManager is not registered: {error}");
+                    match error {
+                        Error::ZooKeeper(ZkError::Closed) => return,
+                        Error::ZooKeeper(error) if error.is_transient() => {
+                            tracing::debug!("{path}: {error}");
+                            tokio::time::sleep(RETRY).await;
+                        }
+                        error @ Error::InvalidName { .. } => {
+                            tracing::error!("the TaskManager is not registered: {error}");
+                            break;
+                        }
+                        error => {
+                            tracing::error!("the TaskManager is not registered: {error}");
+                            tokio::time::sleep(LONG_RETRY).await;
+                        }
                     }
-                    if matches!(error, Error::ZooKeeper(ZkError::Closed)) {
-                        return;
-                    }
-                    tokio::time::sleep(RETRY).await;
                 }
             }
         })?;
@@ -138,16 +151,26 @@ async fn register(cluster: &Cluster, path: &str, text: &[u8], told: &watch::Send
     let zookeeper = cluster.zookeeper();
     loop {
         zookeeper.sync(path).await?;
-        let owner = zookeeper.exists(path).await?.map(|stat| stat.ephemeral_owner);
-        let next = step(owner, zookeeper.status().session_id);
+        let found = match zookeeper.get(path).await {
+            Ok(found) => Some(found),
+            Err(ZkError::NoNode { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let found = found.as_ref().map(|(text, stat)| (text.as_slice(), stat.ephemeral_owner));
+        let next = step(found, (text, zookeeper.status().session_id));
         told.send_if_modified(|told| std::mem::replace(told, next == Step::Nothing) != *told);
         let done = match next {
             Step::Nothing => return Ok(()),
             Step::Create => zookeeper.create(path, text, CreateMode::Ephemeral).await.map(drop),
             Step::Replace => zookeeper.delete(path, None).await,
+            Step::Refuse => {
+                let reason = "another process is registered under it".to_owned();
+                return Err(Error::InvalidName { what: "TaskManager".into(), name: path.into(), reason });
+            }
         };
         match done {
-            Ok(()) | Err(ZkError::NodeExists { .. } | ZkError::NoNode { .. }) => {}
+            Ok(()) | Err(ZkError::NodeExists { .. }) => {}
+            Err(ZkError::NoNode { .. }) => cluster.prepare().await?,
             Err(error) => return Err(error.into()),
         }
     }
@@ -206,9 +229,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_of_another_session_is_replaced() {
-        assert_eq!(step(None, 7), Step::Create);
-        assert_eq!(step(Some(7), 7), Step::Nothing);
-        assert_eq!(step(Some(6), 7), Step::Replace);
+    fn a_document_of_an_earlier_session_is_replaced_and_one_of_another_process_is_not() {
+        let own: (&[u8], i64) = (b"own", 7);
+        assert_eq!(step(None, own), Step::Create);
+        assert_eq!(step(Some((b"edited", 7)), own), Step::Nothing);
+        assert_eq!(step(Some((b"own", 6)), own), Step::Replace);
+        assert_eq!(step(Some((b"other", 6)), own), Step::Refuse);
     }
 }

@@ -247,3 +247,150 @@ impl Candidate {
 fn sequence(name: &str) -> u64 {
     name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "own-1-0000000002";
+
+    fn about(leader: &str) -> LeaderDocument {
+        LeaderDocument { leader: leader.into(), rpc_address: "a:1".into(), ..LeaderDocument::default() }
+    }
+
+    fn office(leader: &str, epoch: u64, latch: &str) -> LeaderDocument {
+        LeaderDocument { epoch, latch: latch.into(), ..about(leader) }
+    }
+
+    fn looked(document: LeaderDocument, version: i32, latches: &[&str]) -> Event {
+        let latches = latches.iter().map(|name| (*name).to_owned()).collect();
+        Event::Looked(Look { document: Some(document), version, latches })
+    }
+
+    /// One that is connected, has a latch node, and is looking.
+    fn candidate() -> Candidate {
+        let mut candidate = Candidate::new(about("me"), "own".into());
+        assert_eq!(candidate.step(Event::Connected(1)), Some(Action::Look));
+        candidate
+    }
+
+    /// One that leads in epoch 8, since version 8.
+    fn leader() -> Candidate {
+        let mut candidate = candidate();
+        assert_eq!(candidate.step(looked(office("me", 8, OWN), 8, &[OWN])), None);
+        assert_eq!(candidate.standing(), leading(8));
+        candidate
+    }
+
+    fn leading(version: i32) -> Standing {
+        Standing::Leading(Held { document: office("me", 8, OWN), version })
+    }
+
+    #[test]
+    fn it_joins_and_takes_a_vacant_office() {
+        let mut candidate = candidate();
+        let vacant = LeaderDocument::default();
+        assert_eq!(candidate.step(looked(vacant.clone(), 0, &[])), Some(Action::Join("own-1-".into())));
+        assert_eq!(candidate.step(Event::Changed), None, "one thing at a time");
+        assert_eq!(candidate.step(Event::Acted), Some(Action::Look));
+        let take = Take { document: office("me", 1, OWN), version: 0, delete: None };
+        assert_eq!(candidate.step(looked(vacant, 0, &[OWN])), Some(Action::Take(take)));
+        assert_eq!(candidate.step(Event::Acted), Some(Action::Look));
+        assert_eq!(candidate.step(looked(office("me", 1, OWN), 1, &[OWN])), None);
+        let held = Held { document: office("me", 1, OWN), version: 1 };
+        assert_eq!(candidate.standing(), Standing::Leading(held));
+    }
+
+    #[test]
+    fn a_latch_node_too_many_is_removed() {
+        let mut candidate = candidate();
+        let late = "own-1-0000000009";
+        let seen = looked(office("a", 7, "a-1-0000000001"), 7, &[late, "a-1-0000000001", OWN]);
+        assert_eq!(candidate.step(seen), Some(Action::Remove(late.into())));
+    }
+
+    #[test]
+    fn the_last_before_it_is_watched_and_one_in_office_behind_it_as_well() {
+        let (a, b) = ("a-1-0000000001", "b-1-0000000003");
+        let mut behind = candidate();
+        assert_eq!(behind.step(looked(office("a", 7, a), 7, &[b, OWN, a])), None);
+        assert_eq!(behind.watched(), Some(a));
+        let mut before = candidate();
+        assert_eq!(before.step(looked(office("b", 7, b), 7, &[b, OWN])), None, "b has deposed somebody");
+        assert_eq!(before.watched(), Some(b));
+        assert_eq!(before.step(Event::Changed), Some(Action::Look));
+        assert!(matches!(before.step(looked(office("b", 7, b), 7, &[OWN])), Some(Action::Take(_))));
+    }
+
+    #[test]
+    fn suspended_is_not_lost() {
+        let mut leader = leader();
+        leader.step(Event::Suspended);
+        let Standing::Suspended(held) = leader.standing() else { panic!("{:?}", leader.standing()) };
+        assert_eq!(Standing::Leading(held), leading(8));
+        assert_eq!(leader.step(Event::Connected(1)), Some(Action::Look));
+        assert!(matches!(leader.standing(), Standing::Suspended(_)), "not before it has looked");
+        leader.step(looked(office("me", 8, OWN), 8, &[OWN]));
+        assert_eq!(leader.standing(), leading(8));
+    }
+
+    #[test]
+    fn a_lost_session_revokes_and_it_rejoins_under_another_name() {
+        let mut leader = leader();
+        leader.step(Event::Lost);
+        assert_eq!(leader.standing(), Standing::Standby);
+        assert_eq!(leader.step(Event::Connected(2)), Some(Action::Look));
+        let join = Some(Action::Join("own-2-".into()));
+        assert_eq!(leader.step(looked(office("me", 8, OWN), 8, &[OWN])), join);
+        assert_eq!(leader.standing(), Standing::Standby);
+    }
+
+    #[test]
+    fn a_look_of_the_lost_session_grants_nothing() {
+        let mut candidate = candidate();
+        candidate.step(Event::Lost);
+        assert_eq!(candidate.step(looked(office("me", 8, OWN), 8, &[OWN])), None);
+        assert_eq!(candidate.standing(), Standing::Standby);
+    }
+
+    #[test]
+    fn another_leader_revokes() {
+        let mut leader = leader();
+        leader.step(Event::Changed);
+        let join = Some(Action::Join("own-1-".into()));
+        assert_eq!(leader.step(looked(office("b", 9, "b-1-0000000003"), 9, &["b-1-0000000003"])), join);
+        assert_eq!(leader.standing(), Standing::Standby);
+    }
+
+    #[test]
+    fn a_dead_leader_is_deposed_and_only_that_one() {
+        let (a, b) = ("a-1-0000000001", "b-1-0000000003");
+        let mut candidate = candidate();
+        candidate.step(looked(office("a", 7, a), 7, &[a, OWN]));
+        assert_eq!(candidate.step(Event::Depose("a".into())), Some(Action::Look));
+        let take = Take { document: office("me", 8, OWN), version: 7, delete: Some(a.into()) };
+        assert_eq!(candidate.step(looked(office("a", 7, a), 7, &[a, OWN])), Some(Action::Take(take)));
+        candidate.step(Event::Acted);
+        assert_eq!(candidate.step(looked(office("b", 8, b), 8, &[b, OWN])), None, "another was faster");
+        candidate.step(Event::Changed);
+        assert_eq!(candidate.step(looked(office("a", 9, a), 9, &[a, OWN])), None, "and that is over");
+    }
+
+    #[test]
+    fn a_spoilt_document_is_replaced_and_the_epoch_goes_on() {
+        let mut leader = leader();
+        leader.step(Event::Changed);
+        let spoilt = Look { document: None, version: 9, latches: vec![OWN.into()] };
+        let Some(Action::Take(take)) = leader.step(Event::Looked(spoilt)) else { panic!("takes office") };
+        assert_eq!((take.document.epoch, take.version), (10, 9));
+        assert_eq!(leader.standing(), Standing::Standby, "its writes would not get through");
+    }
+
+    #[test]
+    fn its_own_document_at_another_version_is_no_office() {
+        let mut leader = leader();
+        leader.step(Event::Changed);
+        let action = leader.step(looked(office("me", 8, OWN), 9, &["a-1-0000000001", OWN]));
+        assert!(matches!(action, Some(Action::Take(take)) if take.version == 9 && take.document.epoch == 10));
+    }
+}

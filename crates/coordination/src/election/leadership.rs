@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use streamkeeper_zookeeper::Error as ZkError;
 use tokio::sync::{Notify, watch};
 
 use super::LeaderDocument;
@@ -14,6 +16,9 @@ use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::guard::{Guard, Write};
 use crate::jobs::{JobCache, ResultCache};
+
+/// Pause before a read is tried again.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// What the leader of an epoch writes through. Clones are the same office.
 #[derive(Clone)]
@@ -93,6 +98,30 @@ impl Leadership {
             self.inner.doubt.notify_one();
         }
         written
+    }
+
+    /// Reads what a write is made from, once more where the connection is lost: so an error of a lost connection is never one of a read,
+    /// which would tell of an unknown outcome where there is none.
+    pub(crate) async fn read<T, F: Future<Output = Result<T>>>(
+        &self,
+        operation: &str,
+        read: impl Fn() -> F,
+    ) -> Result<T> {
+        let options = self.inner.cluster.zookeeper().options();
+        let began = Instant::now();
+        loop {
+            match read().await {
+                Err(Error::ZooKeeper(error)) if error.is_transient() => {
+                    let waited = began.elapsed();
+                    if waited >= options.operation_timeout {
+                        let (operation, quorum) = (operation.to_owned(), options.quorum.clone());
+                        return Err(ZkError::Suspended { operation, quorum, waited }.into());
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+                read => return read,
+            }
+        }
     }
 
     /// What is known of a job's documents; whoever writes one holds the lock.

@@ -143,12 +143,14 @@ impl Election {
 }
 
 impl Election {
-    /// Stands no more, and leaves office to the next at once.
+    /// Stands no more, and leaves office to the next at once: for a process that is about to close its session.
     ///
     /// # Errors
     /// [`Error::ZooKeeper`] when the latch node cannot be deleted; it goes with the session then.
-    pub async fn resign(self) -> Result<()> {
+    pub async fn resign(mut self) -> Result<()> {
         drop(self.task);
+        // Until the task is gone, and its office with it.
+        while self.office.changed().await.is_ok() {}
         self.cluster.sync().await?;
         let (names, _) = self.cluster.zookeeper().children(&self.cluster.layout().latches()).await?;
         for name in names.iter().filter(|name| name.starts_with(&self.guid)) {
@@ -339,6 +341,10 @@ async fn perform(cluster: Cluster, action: Action, latch: Vec<u8>) -> Event {
     let tried = match &action {
         Action::Look => match look(&cluster).await {
             Ok(look) => return Event::Looked(look),
+            Err(Error::ZooKeeper(ZkError::NoNode { path })) => {
+                tracing::error!("{path} is gone, though nobody may delete it; it is made again");
+                cluster.prepare().await
+            }
             Err(error) => Err(error),
         },
         Action::Join(prefix) => {
@@ -361,14 +367,7 @@ async fn perform(cluster: Cluster, action: Action, latch: Vec<u8>) -> Event {
 async fn look(cluster: &Cluster) -> Result<Look> {
     cluster.sync().await?;
     let path = cluster.layout().epoch();
-    let (text, stat) = match cluster.zookeeper().get(&path).await {
-        Err(ZkError::NoNode { .. }) => {
-            tracing::error!("{path} is gone, though nobody may delete it; it is made again");
-            cluster.prepare().await?;
-            cluster.zookeeper().get(&path).await?
-        }
-        found => found?,
-    };
+    let (text, stat) = cluster.zookeeper().get(&path).await?;
     let document = document::decode(&text)
         .inspect_err(|reason| tracing::error!("{path} is ignored: {reason}; the next leader replaces it"));
     let (latches, _) = cluster.zookeeper().children(&cluster.layout().latches()).await?;

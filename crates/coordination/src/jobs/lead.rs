@@ -5,9 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use streamkeeper_zookeeper::Multi;
+
 use super::document::{Assignment, CheckpointPointer, Desired, JobResult, JobStatus};
 use super::results::{MAX_RESULTS, to_remove};
 use super::store::{documents, ended};
+use crate::cluster::Cluster;
 use crate::document::{Versioned, decode, encode, read};
 use crate::election::Leadership;
 use crate::error::{Error, Result};
@@ -35,8 +38,8 @@ pub(crate) struct JobCache {
 pub struct JobUpdate {
     /// The job's id.
     pub job: String,
-    /// What is wanted of it.
-    pub desired: Option<Desired>,
+    /// What is wanted of it, in place of what has this version: a client's wish is never overwritten unseen.
+    pub desired: Option<Versioned<Desired>>,
     /// What runs where.
     pub assignment: Option<Assignment>,
     /// What has become of it.
@@ -61,23 +64,34 @@ impl JobUpdate {
         self
     }
 
-    fn texts(&self, leadership: &Leadership) -> Result<Vec<(JobPart, String, Vec<u8>)>> {
-        let mut texts = Vec::new();
+    fn texts(&self, leadership: &Leadership) -> Result<BTreeMap<JobPart, Text>> {
+        let mut texts = BTreeMap::new();
         let path = |part| leadership.cluster().layout().job_document(&self.job, part);
         if let Some(desired) = &self.desired {
             let path = path(JobPart::Desired);
-            texts.push((JobPart::Desired, path.clone(), encode(&path, desired)?));
+            let data = encode(&path, &desired.value)?;
+            texts.insert(JobPart::Desired, Text { path, data, version: Some(desired.version) });
         }
         if let Some(assignment) = &self.assignment {
             let path = path(JobPart::Assignment);
-            texts.push((JobPart::Assignment, path.clone(), encode(&path, assignment)?));
+            let data = encode(&path, assignment)?;
+            texts.insert(JobPart::Assignment, Text { path, data, version: None });
         }
         if let Some(status) = &self.status {
             let path = path(JobPart::Status);
-            texts.push((JobPart::Status, path.clone(), encode(&path, status)?));
+            let data = encode(&path, status)?;
+            texts.insert(JobPart::Status, Text { path, data, version: None });
         }
         Ok(texts)
     }
+}
+
+/// A document that is to be written.
+struct Text {
+    path: String,
+    data: Vec<u8>,
+    /// The version that it replaces; none for the one that this leader knows, or finds.
+    version: Option<i32>,
 }
 
 /// What became of a checkpoint pointer.
@@ -94,8 +108,8 @@ impl Leadership {
     /// documents are never torn apart.
     ///
     /// # Errors
-    /// [`Error::Deposed`], [`Error::NoJob`] when one of the jobs has no such document, [`Error::Unresolved`],
-    /// [`Error::InvalidDocument`], [`Error::ZooKeeper`]. Of several transactions, those before the one that failed were written.
+    /// [`Error::Deposed`]; [`Error::NoJob`] when one of the jobs has no such document; [`Error::Changed`] when what is wanted of a job
+    /// is at another version than was seen; [`Error::Unresolved`], [`Error::InvalidDocument`], [`Error::ZooKeeper`]. Of several transactions, those before the one that failed were written.
     pub async fn update_jobs(&self, updates: &[JobUpdate]) -> Result<()> {
         // In the order of ids, so that two callers never wait for each other.
         let mut sorted: BTreeMap<&str, Vec<&JobUpdate>> = BTreeMap::new();
@@ -109,12 +123,10 @@ impl Leadership {
         for (job, updates) in sorted {
             let mut texts = BTreeMap::new();
             for update in updates {
-                texts.extend(update.texts(self)?.into_iter().map(|(part, path, text)| (part, (path, text))));
+                texts.extend(update.texts(self)?);
             }
-            let grows: usize = texts
-                .values()
-                .map(|(path, text)| streamkeeper_zookeeper::Multi::operation_bytes(path, text.len()))
-                .sum();
+            let grows: usize =
+                texts.values().map(|text| Multi::operation_bytes(&text.path, text.data.len())).sum();
             if bytes + grows > limit && !batch.is_empty() {
                 self.write_jobs(std::mem::take(&mut batch)).await?;
                 bytes = 0;
@@ -125,7 +137,7 @@ impl Leadership {
         if batch.is_empty() { Ok(()) } else { self.write_jobs(batch).await }
     }
 
-    async fn write_jobs(&self, batch: Vec<(&str, BTreeMap<JobPart, (String, Vec<u8>)>)>) -> Result<()> {
+    async fn write_jobs(&self, batch: Vec<(&str, BTreeMap<JobPart, Text>)>) -> Result<()> {
         let caches: Vec<_> = batch.iter().map(|(job, _)| self.job_cache(job)).collect();
         let mut locked = Vec::with_capacity(caches.len());
         for cache in &caches {
@@ -135,28 +147,15 @@ impl Leadership {
         for _ in 0..ATTEMPTS {
             let mut writes = Vec::new();
             for ((job, texts), cache) in batch.iter().zip(&mut locked) {
-                let unknown: Vec<JobPart> =
-                    texts.keys().filter(|part| !cache.versions.contains_key(part)).copied().collect();
-                if !unknown.is_empty() {
-                    for (part, found) in unknown.iter().zip(documents(self.cluster(), job, &unknown).await?) {
-                        let Some((_, version)) = found else {
-                            self.forget_job(job);
-                            return Err(Error::NoJob { job: (*job).to_owned() });
-                        };
-                        cache.versions.insert(*part, version);
-                    }
-                }
-                for (part, (path, data)) in texts {
-                    let version = cache.versions.get(part).copied().unwrap_or_default();
-                    writes.push(Write::Set { path: path.clone(), data: data.clone(), version });
+                self.learn_versions(job, texts, cache).await?;
+                for (part, text) in texts {
+                    // Taken out until it is known what it is now.
+                    let known = cache.versions.remove(part).unwrap_or_default();
+                    let version = text.version.unwrap_or(known);
+                    writes.push(Write::Set { path: text.path.clone(), data: text.data.clone(), version });
                 }
             }
-            // Unknown until it is known to have been written.
-            for ((_, texts), cache) in batch.iter().zip(&mut locked) {
-                cache.versions.retain(|part, _| !texts.contains_key(part));
-            }
-            let written = self.write("write job documents", &writes).await;
-            match written {
+            match self.write("write job documents", &writes).await {
                 Ok(()) => {
                     let mut writes = writes.iter();
                     for ((_, texts), cache) in batch.iter().zip(&mut locked) {
@@ -169,14 +168,39 @@ impl Leadership {
                     return Ok(());
                 }
                 Err(Error::Changed { path }) => {
+                    let wished = |text: &Text| text.path == path && text.version.is_some();
+                    if batch.iter().any(|(_, texts)| texts.values().any(wished)) {
+                        return Err(Error::Changed { path });
+                    }
                     tracing::warn!("{path} was changed by a foreign hand, and is replaced");
                     last = Some(path);
-                    self.cluster().sync().await?;
                 }
                 Err(error) => return Err(error),
             }
         }
         Err(Error::Contended { scope: last.unwrap_or_default(), attempts: ATTEMPTS })
+    }
+
+    /// Reads the versions that are not known yet.
+    async fn learn_versions(
+        &self,
+        job: &str,
+        texts: &BTreeMap<JobPart, Text>,
+        cache: &mut JobCache,
+    ) -> Result<()> {
+        let unknown: Vec<JobPart> =
+            texts.keys().filter(|part| !cache.versions.contains_key(part)).copied().collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        for (part, found) in unknown.iter().zip(self.documents(job, &unknown).await?) {
+            let Some((_, version)) = found else {
+                self.forget_job(job);
+                return Err(Error::NoJob { job: job.to_owned() });
+            };
+            cache.versions.insert(*part, version);
+        }
+        Ok(())
     }
 
     /// Moves a job's checkpoint pointer to a checkpoint that has just completed, in one transaction. Doing it again, after
@@ -201,8 +225,7 @@ impl Leadership {
             let known = match cache.checkpoint.take() {
                 Some(known) => known,
                 None => {
-                    self.cluster().sync().await?;
-                    let found = documents(self.cluster(), job, &[JobPart::Checkpoint]).await?;
+                    let found = self.documents(job, &[JobPart::Checkpoint]).await?;
                     let Some(Some((text, version))) = found.into_iter().next() else {
                         self.forget_job(job);
                         return Err(Error::NoJob { job: job.to_owned() });
@@ -260,7 +283,7 @@ impl Leadership {
         for _ in 0..ATTEMPTS {
             let mut parts = vec![JobPart::Result];
             parts.extend(JobPart::LIVE);
-            let found = documents(self.cluster(), job, &parts).await?;
+            let found = self.documents(job, &parts).await?;
             if let Some(Some((text, _))) = found.first() {
                 let known: JobResult = read(&path, text)?;
                 self.forget_job(job);
@@ -278,7 +301,7 @@ impl Leadership {
             }
             let mut kept = match results.take() {
                 Some(kept) => kept,
-                None => self.read_results().await?,
+                None => self.read("read results", || read_results(self.cluster())).await?,
             };
             let removed = if prune { to_remove(&kept, limit) } else { Vec::new() };
             let mut writes = vec![Write::Create { path: path.clone(), data: data.clone() }];
@@ -301,7 +324,6 @@ impl Leadership {
                     tracing::warn!("{path} was changed by a foreign hand");
                     // An old result that cannot be removed keeps no job from ending.
                     prune = path.starts_with(&format!("{}/", layout.job(job))) && prune;
-                    self.cluster().sync().await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -309,21 +331,31 @@ impl Leadership {
         Err(Error::Contended { scope: path, attempts: ATTEMPTS })
     }
 
-    async fn read_results(&self) -> Result<BTreeSet<(u64, String)>> {
-        self.cluster().sync().await?;
-        let layout = self.cluster().layout();
-        let (jobs, _) = self.cluster().zookeeper().children(&layout.jobs()).await?;
-        let mut results = BTreeSet::new();
-        for jobs in jobs.chunks(BATCH) {
-            let paths = jobs.iter().map(|job| layout.job_document(job, JobPart::Result)).collect();
-            for (job, found) in jobs.iter().zip(self.cluster().zookeeper().get_many(paths).await?) {
-                let Some((text, stat)) = found else { continue };
-                // Of a spoilt one, the time at which it was written.
-                let written = u64::try_from(stat.ctime).unwrap_or(0);
-                let ended_ms = decode::<JobResult>(&text).map_or(written, |result| result.ended_ms);
-                results.insert((ended_ms, job.clone()));
-            }
-        }
-        Ok(results)
+    /// Text and version of some documents of a job, as they are now.
+    async fn documents(&self, job: &str, parts: &[JobPart]) -> Result<Vec<Option<(Vec<u8>, i32)>>> {
+        let read = || async {
+            self.cluster().sync().await?;
+            documents(self.cluster(), job, parts).await
+        };
+        self.read("read job documents", read).await
     }
+}
+
+/// All results, by the time at which their jobs ended.
+async fn read_results(cluster: &Cluster) -> Result<BTreeSet<(u64, String)>> {
+    cluster.sync().await?;
+    let layout = cluster.layout();
+    let (jobs, _) = cluster.zookeeper().children(&layout.jobs()).await?;
+    let mut results = BTreeSet::new();
+    for jobs in jobs.chunks(BATCH) {
+        let paths = jobs.iter().map(|job| layout.job_document(job, JobPart::Result)).collect();
+        for (job, found) in jobs.iter().zip(cluster.zookeeper().get_many(paths).await?) {
+            let Some((text, stat)) = found else { continue };
+            // Of a spoilt one, the time at which it was written.
+            let written = u64::try_from(stat.ctime).unwrap_or(0);
+            let ended_ms = decode::<JobResult>(&text).map_or(written, |result| result.ended_ms);
+            results.insert((ended_ms, job.clone()));
+        }
+    }
+    Ok(results)
 }

@@ -2,12 +2,14 @@
 //!
 //! Invariant: a job's id is one job for ever, or as long as its result is kept: submitting it again is no second job.
 
+use std::sync::Arc;
+
 use streamkeeper_zookeeper::{CreateMode, Error as ZkError, Multi};
 
 use super::document::{
     Assignment, CheckpointPointer, Desired, DesiredState, JobResult, JobSpec, JobState, JobStatus,
 };
-use super::view::Job;
+use super::view::{Job, JobsView};
 use crate::cluster::{Cluster, now_ms};
 use crate::document::{encode, read};
 use crate::error::{Error, Result};
@@ -153,6 +155,14 @@ impl JobStore {
             return Err(Error::NoJob { job: job.to_owned() });
         }
         Ok(read)
+    }
+
+    /// All jobs, as they are now.
+    ///
+    /// # Errors
+    /// [`Error::ZooKeeper`], [`Error::WatchEnded`].
+    pub async fn list(&self) -> Result<Arc<JobsView>> {
+        Ok(self.cluster.watch_jobs().await?.peek())
     }
 
     async fn documents(&self, job: &str, parts: &[JobPart]) -> Result<Vec<Option<(Vec<u8>, i32)>>> {
