@@ -119,7 +119,9 @@ impl Exchange {
 
     /// What it has done.
     pub fn stats(&self) -> ExchangeStats {
-        self.shared.counters.stats()
+        let links = lock(&self.shared.links);
+        let connected = |link: &&Arc<Link>| link.is_connected() && !link.is_lost();
+        self.shared.counters.stats(links.by_peer.values().filter(connected).count())
     }
 }
 

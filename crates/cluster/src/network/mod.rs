@@ -31,6 +31,8 @@ pub use self::tls::TlsSettings;
 /// What an exchange has done since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExchangeStats {
+    /// Connections to other processes that there are now.
+    pub connections: usize,
     /// Frames whose receiver had left.
     pub frames_dropped: u64,
     /// Bytes of frames that were read.
@@ -47,8 +49,9 @@ struct Counters {
 }
 
 impl Counters {
-    fn stats(&self) -> ExchangeStats {
+    fn stats(&self, connections: usize) -> ExchangeStats {
         ExchangeStats {
+            connections,
             frames_dropped: self.frames_dropped.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
