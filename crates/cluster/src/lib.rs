@@ -1,8 +1,9 @@
 //! JobManagers and TaskManagers.
 
-pub mod error;
+mod error;
 mod job_id;
 pub mod jobmanager;
+pub mod network;
 mod placement;
 mod planner;
 mod rpc;
