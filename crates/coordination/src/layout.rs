@@ -52,6 +52,73 @@ impl Layout {
         &self.base
     }
 
+    /// Which version of this layout the cluster has, and when it was made.
+    pub fn meta(&self) -> String {
+        format!("{}/meta", self.base)
+    }
+
+    /// The parent of the candidates' latch nodes.
+    pub fn latches(&self) -> String {
+        format!("{}/leader/latch", self.base)
+    }
+
+    /// A candidate's latch node.
+    pub fn latch(&self, name: &str) -> String {
+        format!("{}/leader/latch/{name}", self.base)
+    }
+
+    /// Who leads, and since which epoch: discovery and fencing in one.
+    pub fn epoch(&self) -> String {
+        format!("{}/leader/epoch", self.base)
+    }
+
+    /// The parent of the TaskManagers' documents.
+    pub fn task_managers(&self) -> String {
+        format!("{}/taskmanagers", self.base)
+    }
+
+    /// A TaskManager's document.
+    pub fn task_manager(&self, id: &str) -> String {
+        format!("{}/taskmanagers/{id}", self.base)
+    }
+
+    /// The parent of the jobs.
+    pub fn jobs(&self) -> String {
+        format!("{}/jobs", self.base)
+    }
+
+    /// A job, whose documents are its children.
+    pub fn job(&self, job: &str) -> String {
+        format!("{}/jobs/{job}", self.base)
+    }
+
+    /// A document of a job.
+    pub fn job_document(&self, job: &str, part: JobPart) -> String {
+        format!("{}/jobs/{job}/{part}", self.base)
+    }
+
+    /// The parent of the databases.
+    pub fn catalog(&self) -> String {
+        format!("{}/catalog", self.base)
+    }
+
+    /// A database, whose tables and views are its children.
+    pub fn database(&self, database: &str) -> String {
+        format!("{}/catalog/{database}", self.base)
+    }
+
+    /// A table or a view.
+    pub fn catalog_object(&self, database: &str, object: &str) -> String {
+        format!("{}/catalog/{database}/{object}", self.base)
+    }
+
+    /// The persistent parents of everything that a cluster keeps, each after the one above it, without `leader/epoch` and `meta`,
+    /// which have content.
+    pub(crate) fn parents(&self) -> [String; 6] {
+        let leader = format!("{}/leader", self.base);
+        [self.base.clone(), leader, self.latches(), self.task_managers(), self.jobs(), self.catalog()]
+    }
+
     /// The document of a scope.
     pub fn config(&self, scope: &Scope) -> String {
         format!("{}/config/{scope}", self.base)
@@ -71,6 +138,56 @@ impl Layout {
     pub fn config_revision(&self, scope: &Scope, revision: u64) -> String {
         format!("{}/config-history/{scope}/{revision:010}", self.base)
     }
+}
+
+/// The documents of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobPart {
+    /// What is to run; never changes.
+    Spec,
+    /// What its users want of it.
+    Desired,
+    /// Which TaskManager has which subtask.
+    Assignment,
+    /// What has become of it so far.
+    Status,
+    /// Its latest and its retained checkpoints.
+    Checkpoint,
+    /// How it ended.
+    Result,
+}
+
+impl JobPart {
+    /// Those of a job that has not ended.
+    pub const LIVE: [Self; 5] = [Self::Spec, Self::Desired, Self::Assignment, Self::Status, Self::Checkpoint];
+
+    /// The name of its znode.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::Desired => "desired",
+            Self::Assignment => "assignment",
+            Self::Status => "status",
+            Self::Checkpoint => "checkpoint",
+            Self::Result => "result",
+        }
+    }
+
+    /// The part whose znode has this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::LIVE.into_iter().chain([Self::Result]).find(|part| part.name() == name)
+    }
+}
+
+impl std::fmt::Display for JobPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Checks a name that somebody gave, as [`check_name`] does.
+pub(crate) fn checked(what: &str, name: &str) -> Result<()> {
+    check_name(name).map_err(|reason| Error::InvalidName { what: what.into(), name: name.into(), reason })
 }
 
 /// Whether `name` can be a znode's name: ZooKeeper's rules, and at most 128 bytes.
@@ -110,6 +227,8 @@ mod tests {
             "/streams/prod/eu/config-history/shared/rules/0000000007"
         );
         assert_eq!(Layout::new(DEFAULT_ROOT, DEFAULT_CLUSTER_ID).expect("valid"), Layout::default());
+        assert_eq!(layout.job_document("j1", JobPart::Checkpoint), "/streams/prod/eu/jobs/j1/checkpoint");
+        assert_eq!(JobPart::of("result"), Some(JobPart::Result));
         assert!(Layout::new("/a//b", "/c").is_err());
         assert!(Layout::new("", "/c").is_err());
     }

@@ -9,14 +9,7 @@ use serde_json::Value;
 use super::schema::Schema;
 use super::secret;
 
-/// The version of the format that this build writes and reads.
-pub const VERSION: u32 = 1;
-
-/// Larger documents are refused, in bytes.
-pub const MAX_BYTES: usize = 256 * 1024;
-
-/// Larger documents are warned of, in bytes.
-pub const WARN_BYTES: usize = 64 * 1024;
+pub use crate::document::{MAX_BYTES, VERSION, WARN_BYTES};
 
 /// Revisions go no further: ten digits.
 pub const MAX_REVISION: u64 = 9_999_999_999;

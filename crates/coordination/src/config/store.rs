@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 
 /// How often a write is planned anew because somebody else came first.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 50;
 
 /// The documents of one cluster.
 #[derive(Clone)]

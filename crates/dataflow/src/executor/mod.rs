@@ -66,19 +66,16 @@ pub struct ExecutorSetup {
     pub metrics: GraphMetrics,
     /// The clock of processing time.
     pub clock: Arc<dyn Clock>,
-    /// Takes what the master is to be told.
-    pub reports: Reports,
+    /// Takes what the master is to be told, in order.
+    pub reports: Box<dyn FnMut(Report) + Send>,
 }
-
-/// Takes what a master is to be told, in order. Must not block.
-pub type Reports = Box<dyn FnMut(Report) + Send>;
 
 /// What an executor is told.
 enum Event {
     Order(Order),
     Task(TaskEvent),
     Written(CheckpointId, Result<Vec<StateEntry>, String>),
-    HandOver(Reports, mpsc::Sender<Inventory>),
+    Inventory(Box<dyn FnOnce(Inventory) + Send>),
     LeaderLost,
     Pause(bool),
     Close,
@@ -123,16 +120,13 @@ impl TaskExecutor {
         self.tell(Event::Order(order));
     }
 
-    /// From now on another master is told. Returns what is here after all orders so far: what happens after that is
-    /// reported to the new one, and nothing else is. `None`: the executor has ended.
-    pub fn hand_over(&self, reports: Reports) -> Option<Inventory> {
-        let (reply, answer) = mpsc::channel();
-        self.tell(Event::HandOver(reports, reply));
-        answer.recv().ok()
+    /// Hands over what is here, on the executor's thread, after all orders so far: reports before that are contained in it,
+    /// those after it are not.
+    pub fn with_inventory(&self, take: impl FnOnce(Inventory) + Send + 'static) {
+        self.tell(Event::Inventory(Box::new(take)));
     }
 
-    /// The master is gone, and with it what it had in flight: no task waits for a barrier that may never come. Nobody is
-    /// told anything until the tasks are handed over.
+    /// The master is gone, and with it what it had in flight: no task waits for a barrier that may never come.
     pub fn leader_lost(&self) {
         self.tell(Event::LeaderLost);
     }
@@ -179,11 +173,7 @@ impl Runner {
                 Event::Order(order) => self.on_order(order),
                 Event::Task(event) => self.on_task(event),
                 Event::Written(checkpoint, result) => self.on_written(checkpoint, result),
-                Event::HandOver(reports, reply) => {
-                    self.setup.reports = reports;
-                    // Whoever asked may have gone.
-                    let _ = reply.send(self.inventory());
-                }
+                Event::Inventory(take) => take(self.inventory()),
                 Event::LeaderLost => self.interrupt(),
                 Event::Pause(pause) => self.pause(pause),
                 Event::Close => break,
@@ -248,7 +238,6 @@ impl Runner {
 
     /// Waits for no barrier any more. What is written stays: the checkpoint may be complete without anybody here knowing.
     fn interrupt(&mut self) {
-        self.setup.reports = Box::new(|_| {});
         self.snapshots.interrupt(self.highest_checkpoint);
         self.tasks.values().for_each(|task| task.send(Mail::Aborted(self.highest_checkpoint)));
     }

@@ -52,7 +52,13 @@ pub fn launch(
     start(graph, job_config(name, lineage, settings, config), storage, restore)
 }
 
-fn job_config(name: &str, lineage: String, settings: &JobSettings, config: Arc<ConfigSnapshot>) -> JobConfig {
+/// How a job with these settings is run.
+pub fn job_config(
+    name: &str,
+    lineage: String,
+    settings: &JobSettings,
+    config: Arc<ConfigSnapshot>,
+) -> JobConfig {
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     JobConfig {
         name: name.to_owned(),

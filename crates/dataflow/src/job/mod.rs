@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use self::launch::launch;
+pub use self::launch::{job_config, launch};
 pub use self::local::start;
 use self::master::{Master, MasterEvent};
 use self::workers::{Adoption, Workers};

@@ -2,6 +2,7 @@
 //! master is replaced do not notice.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::channel::Signal;
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, CheckpointStore};
 use streamkeeper_dataflow::executor::order::{Inventory, Order, Report, Worker, WorkerId};
-use streamkeeper_dataflow::executor::{ExecutorSetup, Reports, TaskExecutor, metrics_of};
+use streamkeeper_dataflow::executor::{ExecutorSetup, TaskExecutor, metrics_of};
 use streamkeeper_dataflow::graph::JobGraph;
 use streamkeeper_dataflow::job::workers::{Adoption, Deposed, Workers};
 use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, new_lineage, start_master};
@@ -90,14 +91,15 @@ struct Cluster {
     lineage: String,
     wires: Wires,
     shared: Arc<Shared>,
-    reports: mpsc::Sender<(WorkerId, Report)>,
+    reports: mpsc::Sender<Sent>,
     born: usize,
+    term: u64,
 }
 
 /// What a leader has in ZooKeeper, and whom it can reach.
 #[derive(Default)]
 struct Shared {
-    executors: Mutex<BTreeMap<WorkerId, (Worker, TaskExecutor)>>,
+    executors: Mutex<BTreeMap<WorkerId, Running>>,
     slots: Mutex<Vec<Worker>>,
     attempts: Mutex<BTreeMap<usize, u32>>,
 }
@@ -112,7 +114,7 @@ impl Workers for Reached {
         attempts: &BTreeMap<usize, u32>,
     ) -> Result<Option<Vec<Worker>>, Deposed> {
         let executors = self.0.executors.lock().expect("no panic while held");
-        let alive: Vec<Worker> = executors.values().map(|(worker, _)| worker.clone()).collect();
+        let alive: Vec<Worker> = executors.values().map(|running| running.worker.clone()).collect();
         if alive.is_empty() {
             return Ok(None);
         }
@@ -128,20 +130,46 @@ impl Workers for Reached {
         // By a network, orders are bytes.
         let bytes = postcard::to_allocvec(&order).expect("an order can be sent");
         let order = postcard::from_bytes(&bytes).expect("and read");
-        if let Some((_, executor)) = self.0.executors.lock().expect("no panic while held").get(worker) {
-            executor.order(order);
+        if let Some(running) = self.0.executors.lock().expect("no panic while held").get(worker) {
+            running.executor.order(order);
         }
     }
 }
 
+/// A report, by whom, and under which master: those to an earlier one are lost.
+type Sent = (WorkerId, u64, Report);
+
 /// By a network, reports are bytes.
-fn by_network(worker: WorkerId, to: mpsc::Sender<(WorkerId, Report)>) -> Reports {
+fn by_network(
+    worker: WorkerId,
+    term: Arc<AtomicU64>,
+    to: mpsc::Sender<Sent>,
+) -> Box<dyn FnMut(Report) + Send> {
     Box::new(move |report| {
         let bytes = postcard::to_allocvec(&report).expect("a report can be sent");
         let report = postcard::from_bytes(&bytes).expect("and read");
         // The run may have ended.
-        let _ = to.send((worker.clone(), report));
+        let _ = to.send((worker.clone(), term.load(Ordering::SeqCst), report));
     })
+}
+
+/// A worker, and the term of the master that it reports to.
+struct Running {
+    worker: Worker,
+    executor: TaskExecutor,
+    term: Arc<AtomicU64>,
+}
+
+impl Running {
+    /// What is here; reports after that are to the master of `term`.
+    fn hand_over(&self, to: u64) -> Inventory {
+        let (term, (reply, answer)) = (self.term.clone(), mpsc::channel());
+        self.executor.with_inventory(move |inventory| {
+            term.store(to, Ordering::SeqCst);
+            reply.send(inventory).expect("it is waited for");
+        });
+        answer.recv().expect("it runs")
+    }
 }
 
 impl Cluster {
@@ -149,6 +177,7 @@ impl Cluster {
         self.born += 1;
         let id = format!("tm-{}", self.born);
         let worker = Worker { id: id.clone(), exchange_address: format!("{id}:1") };
+        let term = Arc::new(AtomicU64::new(self.term));
         let executor = TaskExecutor::start(ExecutorSetup {
             graph: self.graph.clone(),
             job: [7; 16],
@@ -160,10 +189,14 @@ impl Cluster {
             buffer_timeout: Duration::from_millis(1),
             metrics: metrics_of(&self.graph),
             clock: Arc::new(SystemClock),
-            reports: by_network(id.clone(), self.reports.clone()),
+            reports: by_network(id.clone(), term.clone(), self.reports.clone()),
         });
         let executor = executor.expect("a thread");
-        self.shared.executors.lock().expect("no panic while held").insert(id, (worker, executor));
+        self.shared
+            .executors
+            .lock()
+            .expect("no panic while held")
+            .insert(id, Running { worker, executor, term });
     }
 
     fn lead(&self, begin: Begin, committed: &Committed, setup: &Setup) -> JobHandle {
@@ -182,13 +215,11 @@ impl Cluster {
 
     fn inventories(&self) -> BTreeMap<WorkerId, Inventory> {
         let executors = self.shared.executors.lock().expect("no panic while held");
-        let inventory = |executor: &TaskExecutor, id: &WorkerId| {
-            executor.hand_over(by_network(id.clone(), self.reports.clone())).expect("it runs")
-        };
-        executors.iter().map(|(id, (_, executor))| (id.clone(), inventory(executor, id))).collect()
+        executors.iter().map(|(id, running)| (id.clone(), running.hand_over(self.term))).collect()
     }
 
-    fn adoption(&self) -> Begin {
+    fn adoption(&mut self) -> Begin {
+        self.term += 1;
         let pointer = self.storage.load().expect("readable");
         let adoption = Adoption {
             slots: self.shared.slots.lock().expect("no panic while held").clone(),
@@ -239,6 +270,7 @@ fn run(seed: u64, faults: Faults) -> u32 {
         shared: Arc::default(),
         reports,
         born: 0,
+        term: 0,
     };
     (0..3).for_each(|_| cluster.start_worker());
     let mut job = cluster.lead(Begin::Fresh, &committed, &setup);
@@ -246,7 +278,9 @@ fn run(seed: u64, faults: Faults) -> u32 {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !job.is_done() {
         assert!(Instant::now() < deadline, "seed {seed}: the job does not end");
-        if let Ok((worker, report)) = inbox.recv_timeout(Duration::from_millis(1)) {
+        if let Ok((worker, term, report)) = inbox.recv_timeout(Duration::from_millis(1))
+            && term == cluster.term
+        {
             job.report(&worker, report);
         }
         if Instant::now() < next_fault {
@@ -259,7 +293,7 @@ fn run(seed: u64, faults: Faults) -> u32 {
                 let mut executors = executors.lock().expect("no panic while held");
                 let at = random.below(executors.len() as u64) as usize;
                 let id = executors.keys().nth(at).cloned().expect("there is one");
-                executors.remove(&id).map(|(_, executor)| (id, executor))
+                executors.remove(&id).map(|running| (id, running.executor))
             };
             let (id, executor) = victim.expect("it was there");
             // It may live on for a while without anybody knowing.
@@ -269,18 +303,15 @@ fn run(seed: u64, faults: Faults) -> u32 {
             job.resources_changed();
         } else {
             job.abandon();
-            // What is on its way to the former leader is lost.
             let status = job.wait();
-            while inbox.try_recv().is_ok() {}
             if !matches!(status, Ok(JobStatus::Suspended)) {
                 assert!(matches!(status, Ok(JobStatus::Finished)), "seed {seed}: {status:?}");
                 check(&committed);
                 return attempts(&cluster);
             }
-            for (_, executor) in cluster.shared.executors.lock().expect("no panic while held").values() {
-                executor.leader_lost();
+            for running in cluster.shared.executors.lock().expect("no panic while held").values() {
+                running.executor.leader_lost();
             }
-            while inbox.try_recv().is_ok() {}
             let begin = cluster.adoption();
             job = cluster.lead(begin, &committed, &setup);
         }

@@ -1,0 +1,68 @@
+//! What can go wrong in a cluster.
+
+use std::io;
+use std::path::PathBuf;
+
+/// This crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a process of a cluster could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port cannot be opened.
+    #[error("{key}: {address} cannot be listened at: {reason}")]
+    Bind {
+        /// The configuration key that says where.
+        key: &'static str,
+        /// Where.
+        address: String,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("the system gives no thread: {0}")]
+    Thread(io::Error),
+    /// What is kept in ZooKeeper.
+    #[error(transparent)]
+    Coordination(#[from] streamkeeper_coordination::Error),
+    /// The job cannot be planned.
+    #[error("job {job} cannot be run: {reason}")]
+    InvalidJob {
+        /// Its name.
+        job: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The port for other processes cannot be had.
+    #[error(
+        "cannot listen for other TaskManagers at {address}: {source}; set taskmanager.data.port to a free port"
+    )]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file for TLS cannot be read, or does not hold what it should.
+    #[error("TLS between TaskManagers: {what} {}: {problem}", path.display())]
+    Tls {
+        /// What the file is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// TLS's library refuses keys and certificates.
+    #[error("TLS between TaskManagers cannot be set up: {0}")]
+    TlsSetup(#[from] rustls::Error),
+    /// The process is being stopped.
+    #[error("{0} has been stopped")]
+    Stopped(&'static str),
+}
+
+impl From<streamkeeper_zookeeper::Error> for Error {
+    fn from(error: streamkeeper_zookeeper::Error) -> Self {
+        Self::Coordination(error.into())
+    }
+}

@@ -1,0 +1,224 @@
+//! One job of a leader: from its documents to its master.
+//!
+//! A job is *read* from ZooKeeper, then waits for what its TaskManagers have of it, then *starts*: it gets a master, which adopts what
+//! runs already. What TaskManagers report meanwhile is kept for the master. Invariant: a job has one master at a time, and the next
+//! one starts after the last has written its last word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use streamkeeper_coordination::jobs::{Job, JobSpec, JobState, JobStatus as StatusDocument};
+use streamkeeper_dataflow::checkpoint::coordinator::Subtask;
+use streamkeeper_dataflow::executor::order::{Inventory, Report, TaskState, WorkerId};
+use streamkeeper_dataflow::job::{JobHandle, JobStatus};
+use streamkeeper_dataflow::task::TaskId;
+
+use super::documents::Details;
+use super::gate::Gate;
+use super::lock;
+use super::view::VertexShape;
+use crate::rpc::TaskProgress;
+
+/// How long a job waits for TaskManagers that are registered, and may have tasks of it.
+pub(super) const GATHER_MS: u64 = 2000;
+
+/// What a master is still to be told; more, and it takes over anew.
+const MAX_KEPT: usize = 65_536;
+
+/// What happens before there is a master.
+pub(super) enum Kept {
+    Report(WorkerId, Report),
+    Lost(WorkerId),
+}
+
+/// What has been read of a job.
+pub(super) struct ReadJob {
+    pub(super) spec: JobSpec,
+    pub(super) job: Job,
+    pub(super) details: Option<Details>,
+}
+
+pub(super) enum Phase {
+    /// Its documents are being read.
+    Reading,
+    /// It waits for inventories until then.
+    Gathering(Box<ReadJob>, u64),
+    /// It is planned, and its master starts.
+    Starting,
+    /// It has a master.
+    Running(JobHandle),
+    /// Its result is being written.
+    Ending,
+}
+
+/// How a task is doing.
+#[derive(Clone)]
+pub(super) struct Observed {
+    pub(super) worker: WorkerId,
+    pub(super) attempt: u32,
+    pub(super) state: &'static str,
+    pub(super) metrics: Vec<i64>,
+}
+
+pub(super) struct RunningJob {
+    /// Tells masters of a job apart.
+    pub(super) run: u64,
+    pub(super) phase: Phase,
+    pub(super) gate: Arc<Gate>,
+    pub(super) name: String,
+    pub(super) vertices: Vec<VertexShape>,
+    pub(super) inventories: BTreeMap<WorkerId, Inventory>,
+    pub(super) kept: Vec<Kept>,
+    pub(super) tasks: BTreeMap<Subtask, Observed>,
+    pub(super) status: Arc<Mutex<StatusDocument>>,
+    /// What its master says.
+    pub(super) state: JobStatus,
+    /// A reason to fail that does not come from its master.
+    pub(super) broken: Option<String>,
+    pub(super) cancelled: bool,
+}
+
+impl RunningJob {
+    pub(super) fn new(run: u64) -> Self {
+        Self {
+            run,
+            phase: Phase::Reading,
+            gate: Arc::default(),
+            name: String::new(),
+            vertices: Vec::new(),
+            inventories: BTreeMap::new(),
+            kept: Vec::new(),
+            tasks: BTreeMap::new(),
+            status: Arc::default(),
+            state: JobStatus::Created,
+            broken: None,
+            cancelled: false,
+        }
+    }
+
+    /// Passes something on to the master, now or as soon as there is one. `false`: it waited for too long.
+    pub(super) fn tell(&mut self, what: Kept) -> bool {
+        match &self.phase {
+            Phase::Running(master) => deliver(master, what),
+            Phase::Ending => {}
+            Phase::Reading | Phase::Gathering(..) | Phase::Starting => {
+                self.kept.push(what);
+                return self.kept.len() < MAX_KEPT;
+            }
+        }
+        true
+    }
+
+    /// The master is there.
+    pub(super) fn started(&mut self, master: JobHandle) {
+        for what in std::mem::take(&mut self.kept) {
+            deliver(&master, what);
+        }
+        self.phase = Phase::Running(master);
+    }
+
+    /// The master, if there is one, is told that it is no master any more, and says nothing from then on.
+    pub(super) fn abandon(&mut self) -> Option<JobHandle> {
+        let master = match std::mem::replace(&mut self.phase, Phase::Reading) {
+            Phase::Running(master) => {
+                master.abandon();
+                Some(master)
+            }
+            _ => None,
+        };
+        self.gate.close();
+        master
+    }
+
+    /// What a TaskManager has of it.
+    pub(super) fn take_inventory(&mut self, worker: &WorkerId, inventory: Inventory) {
+        for task in &inventory.tasks {
+            self.observe(worker, task.task, state_name(&task.state), None);
+        }
+        self.inventories.insert(worker.clone(), inventory);
+    }
+
+    /// Keeps what a report says of a task's state.
+    pub(super) fn observe_report(&mut self, worker: &WorkerId, report: &Report) {
+        match report {
+            Report::Finished(task) => self.observe(worker, *task, "FINISHED", None),
+            Report::Exited(task, Some(_)) => self.observe(worker, *task, "FAILED", None),
+            Report::Exited(task, None) => {
+                let known = self.tasks.get(&(task.vertex, task.subtask));
+                let finished = known.is_some_and(|k| k.attempt == task.attempt && k.state == "FINISHED");
+                self.observe(worker, *task, if finished { "FINISHED" } else { "CANCELED" }, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps a task's metrics.
+    pub(super) fn observe_progress(&mut self, worker: &WorkerId, progress: TaskProgress) {
+        let TaskProgress { task, metrics } = progress;
+        let known =
+            self.tasks.get(&(task.vertex, task.subtask)).filter(|known| known.attempt == task.attempt);
+        let state = known.map_or("RUNNING", |known| known.state);
+        self.observe(worker, task, state, Some(metrics));
+    }
+
+    fn observe(&mut self, worker: &WorkerId, task: TaskId, state: &'static str, metrics: Option<Vec<i64>>) {
+        let known = self.tasks.entry((task.vertex, task.subtask)).or_insert_with(|| Observed {
+            worker: worker.clone(),
+            attempt: task.attempt,
+            state,
+            metrics: Vec::new(),
+        });
+        if known.attempt <= task.attempt {
+            known.worker.clone_from(worker);
+            known.attempt = task.attempt;
+            known.state = state;
+            known.metrics = metrics.unwrap_or_else(|| std::mem::take(&mut known.metrics));
+        }
+    }
+
+    /// The TaskManagers whose inventories it waits for.
+    pub(super) fn wants(&self) -> BTreeSet<WorkerId> {
+        match &self.phase {
+            Phase::Gathering(read, _) => {
+                read.details.iter().flat_map(|details| details.slots.iter().cloned()).collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// The job's state, as Flink would name it.
+    pub(super) fn job_state(&self) -> JobState {
+        match (&self.phase, self.state) {
+            (Phase::Ending, JobStatus::Failed) => JobState::Failing,
+            (Phase::Ending, _) => self.ended_state(),
+            (_, _) if self.cancelled => JobState::Cancelling,
+            (Phase::Running(_), JobStatus::Running) => JobState::Running,
+            (Phase::Running(_), JobStatus::Restarting) => JobState::Restarting,
+            _ => lock(&self.status).state,
+        }
+    }
+
+    fn ended_state(&self) -> JobState {
+        match self.state {
+            JobStatus::Canceled => JobState::Canceled,
+            JobStatus::Finished => JobState::Finished,
+            _ => lock(&self.status).state,
+        }
+    }
+}
+
+fn deliver(master: &JobHandle, what: Kept) {
+    match what {
+        Kept::Report(worker, report) => master.report(&worker, report),
+        Kept::Lost(worker) => master.worker_lost(&worker),
+    }
+}
+
+fn state_name(state: &TaskState) -> &'static str {
+    match state {
+        TaskState::Running => "RUNNING",
+        TaskState::Finished => "FINISHED",
+        TaskState::Exited(Some(_)) => "FAILED",
+        TaskState::Exited(None) => "CANCELED",
+    }
+}

@@ -1,0 +1,411 @@
+//! The JobManager's thread.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument, Leadership};
+use streamkeeper_coordination::jobs::JobsView;
+use streamkeeper_coordination::membership::TaskManagers;
+use streamkeeper_dataflow::executor::order::WorkerId;
+use streamkeeper_dataflow::job::JobStatus;
+
+use super::follow::Following;
+use super::job::{Phase, ReadJob, RunningJob};
+use super::links::Links;
+use super::lock;
+use super::standby::Standby;
+use super::start::{Shared, StartedJob};
+use super::term::Term;
+use super::view::{
+    CheckpointCounters, ClusterView, JobView, SubtaskView, TaskManagerView, VertexView, named, of_documents,
+};
+use crate::job_id::JobId;
+use crate::planner::Planner;
+use crate::rpc::Heartbeat;
+use crate::rpc::connection::{self, Connection};
+use crate::rpc::message::{Command, FromLeader, FromTaskManager, Hello, Role, Welcome};
+use crate::rpc::server::{OnHello, answer};
+use crate::time::monotonic_ms;
+
+/// Standbys that are connected at most; later ones wait for the session's timeout.
+const MAX_STANDBYS: usize = 64;
+
+/// What the thread is told. A number first is the epoch that it belongs to.
+pub(super) enum Event {
+    /// How this JobManager stands.
+    Election(ElectionEvent),
+    /// Who leads.
+    Leader(LeaderDocument),
+    /// The TaskManagers in ZooKeeper.
+    Members(Arc<TaskManagers>),
+    /// The jobs in ZooKeeper.
+    Jobs(Arc<JobsView>),
+    /// Somebody has connected.
+    Hello(u64, Role, TcpStream),
+    /// From a TaskManager, by the connection with this number.
+    Rpc(u64, WorkerId, u64, connection::Event<FromTaskManager>),
+    /// A TaskManager's process is dead.
+    Dead(u64, WorkerId),
+    /// This JobManager watches the leader of the epoch, by this connection.
+    Watching(u64, String, TcpStream),
+    /// That has broken.
+    WatchBroken(u64, String),
+    /// The leader's process is dead.
+    LeaderDead(u64),
+    /// A job was submitted here.
+    Submitted(JobId),
+    /// The documents of a job.
+    Read(u64, JobId, u64, Box<Result<ReadJob, String>>),
+    /// Its master.
+    Started(u64, JobId, u64, Box<Result<StartedJob, String>>),
+    /// What that says.
+    Status(u64, JobId, u64, JobStatus),
+    /// It cannot go on.
+    Broken(u64, JobId, String),
+    /// Its result is written.
+    Ended(u64, JobId),
+    /// Somebody wants to see everything.
+    View(Sender<ClusterView>),
+    /// Somebody wants to see a job.
+    Job(JobId, Sender<Option<JobView>>),
+    /// Leave.
+    Stop,
+}
+
+/// The epoch in which this JobManager leads, for those who greet.
+pub(super) type Leading = Arc<Mutex<Option<u64>>>;
+
+/// Greets TaskManagers and standbys.
+pub(super) fn on_hello(leading: Leading, events: Sender<Event>) -> Arc<OnHello> {
+    Arc::new(move |hello: Hello, mut stream: TcpStream| {
+        let epoch = *lock(&leading);
+        let refusal = match (&hello.role, epoch) {
+            (_, None) => "this JobManager does not lead".to_owned(),
+            (Role::TaskManager { epoch: known, .. }, Some(mine)) if *known > mine => {
+                format!("this JobManager leads in epoch {mine}, which has ended")
+            }
+            (_, Some(epoch)) => {
+                if answer(&mut stream, &Welcome::Accepted { epoch }).is_ok() {
+                    let _ = events.send(Event::Hello(epoch, hello.role, stream));
+                }
+                return;
+            }
+        };
+        let _ = answer(&mut stream, &Welcome::Refused(refusal));
+    })
+}
+
+/// What the thread works with.
+pub(super) struct Setup {
+    pub(super) id: String,
+    pub(super) cluster: String,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) checkpoint_directory: PathBuf,
+}
+
+pub(super) struct Shell {
+    setup: Setup,
+    planner: Arc<dyn Planner>,
+    events: Sender<Event>,
+    leading: Leading,
+    following: Following,
+    standby: Standby,
+    /// A leadership that waits for the first look at ZooKeeper.
+    granted: Option<Leadership>,
+    term: Option<Term>,
+    leader: Option<LeaderDocument>,
+    members: Option<Arc<TaskManagers>>,
+    jobs: Option<Arc<JobsView>>,
+    /// Standbys that watch this leader.
+    standbys: Vec<Connection>,
+    connections: u64,
+}
+
+impl Shell {
+    pub(super) fn new(
+        setup: Setup,
+        planner: Arc<dyn Planner>,
+        events: Sender<Event>,
+        leading: Leading,
+        following: Following,
+    ) -> Self {
+        let standby = Standby::new(setup.id.clone(), setup.cluster.clone(), setup.heartbeat, events.clone());
+        Self {
+            setup,
+            planner,
+            events,
+            leading,
+            following,
+            standby,
+            granted: None,
+            term: None,
+            leader: None,
+            members: None,
+            jobs: None,
+            standbys: Vec::new(),
+            connections: 0,
+        }
+    }
+
+    pub(super) fn run(mut self, inbox: &Receiver<Event>) {
+        loop {
+            let due = self.term.as_ref().and_then(Term::next_tick);
+            let event = match due {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => inbox.recv_timeout(Duration::from_millis(due.saturating_sub(monotonic_ms()))),
+            };
+            match event {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(event) => self.on_event(event),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(term) = &mut self.term {
+                term.tick();
+                term.start_gathered(self.members.as_deref());
+            }
+        }
+        self.step_down();
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Election(ElectionEvent::Granted(leadership)) => {
+                self.granted = Some(leadership);
+                self.take_office();
+            }
+            Event::Election(ElectionEvent::Suspended) => {
+                tracing::warn!("ZooKeeper cannot be reached: nothing is written, everything else goes on");
+            }
+            Event::Election(ElectionEvent::Resumed) => {
+                tracing::info!("ZooKeeper is back, and this JobManager leads")
+            }
+            Event::Election(ElectionEvent::Revoked) => self.step_down(),
+            Event::Leader(leader) => self.on_leader(leader),
+            Event::Members(members) => {
+                if let Some(term) = &mut self.term {
+                    term.see_members(&members);
+                }
+                self.members = Some(members);
+                self.take_office();
+            }
+            Event::Jobs(jobs) => {
+                if let Some(term) = &mut self.term {
+                    term.see(&jobs);
+                }
+                self.jobs = Some(jobs);
+                self.take_office();
+            }
+            Event::Hello(epoch, role, stream) => self.on_connected(epoch, role, stream),
+            Event::Rpc(epoch, worker, number, event) => self.on_rpc(epoch, &worker, number, event),
+            Event::Watching(epoch, address, stream) => self.standby.reached(epoch, address, stream),
+            Event::WatchBroken(epoch, address) => self.standby.broken(epoch, address),
+            Event::LeaderDead(epoch) => {
+                if let Some(leader) = self.leader.as_ref().filter(|leader| leader.epoch == epoch) {
+                    tracing::warn!("the leader {} is dead", leader.leader);
+                    self.following.depose(leader.leader.clone());
+                }
+            }
+            Event::Submitted(job) => {
+                if let Some(term) = &mut self.term {
+                    term.submitted(job);
+                }
+            }
+            Event::Dead(epoch, worker) => self.in_term(epoch, |term| term.died(&worker)),
+            Event::Read(epoch, job, run, found) => self.in_term(epoch, |term| term.on_read(job, run, *found)),
+            Event::Started(epoch, job, run, started) => {
+                if self.term.as_ref().is_some_and(|term| term.epoch == epoch) {
+                    self.in_term(epoch, |term| term.on_started(job, run, *started));
+                } else if let Ok(started) = *started {
+                    started.master.abandon();
+                }
+            }
+            Event::Status(epoch, job, run, status) => {
+                self.in_term(epoch, |term| term.on_master(job, run, status));
+            }
+            Event::Broken(epoch, job, reason) => self.in_term(epoch, |term| term.on_broken(job, reason)),
+            Event::Ended(epoch, job) => self.in_term(epoch, |term| term.on_ended(job)),
+            // Who asked may have gone.
+            Event::View(reply) => drop(reply.send(self.view())),
+            Event::Job(job, reply) => drop(reply.send(self.job_view(job))),
+            // Ends the loop.
+            Event::Stop => {}
+        }
+    }
+
+    fn in_term(&mut self, epoch: u64, act: impl FnOnce(&mut Term)) {
+        if let Some(term) = self.term.as_mut().filter(|term| term.epoch == epoch) {
+            act(term);
+        }
+    }
+
+    /// Leads, once it is known what there is.
+    fn take_office(&mut self) {
+        let (Some(members), Some(jobs)) = (self.members.clone(), self.jobs.clone()) else { return };
+        let Some(leadership) = self.granted.take() else { return };
+        self.standby.rest();
+        let epoch = leadership.epoch();
+        let shared = Shared {
+            links: Arc::new(Links::new(epoch)),
+            roster: Arc::default(),
+            planner: self.planner.clone(),
+            checkpoint_directory: self.setup.checkpoint_directory.clone(),
+            events: self.events.clone(),
+            leadership,
+        };
+        match Term::begin(shared, &members) {
+            Ok(mut term) => {
+                term.see(&jobs);
+                self.term = Some(term);
+                *lock(&self.leading) = Some(epoch);
+            }
+            Err(error) => tracing::error!("epoch {epoch} is not led: {error}"),
+        }
+    }
+
+    fn step_down(&mut self) {
+        *lock(&self.leading) = None;
+        self.granted = None;
+        self.standbys.clear();
+        if let Some(term) = self.term.take() {
+            tracing::warn!("this JobManager leads no more; the tasks run on");
+            term.abandon();
+        }
+        self.watch_leader();
+    }
+
+    fn on_leader(&mut self, leader: LeaderDocument) {
+        self.leader = Some(leader);
+        self.watch_leader();
+    }
+
+    fn watch_leader(&mut self) {
+        match &self.leader {
+            Some(leader) if leader.leader != self.setup.id => {
+                self.standby.watch(leader.epoch, leader.rpc_address.clone());
+            }
+            _ => self.standby.rest(),
+        }
+    }
+
+    fn on_connected(&mut self, epoch: u64, role: Role, stream: TcpStream) {
+        let Some(term) = self.term.as_mut().filter(|term| term.epoch == epoch) else { return };
+        let heartbeat = FromLeader { epoch, command: Command::Heartbeat };
+        let times = self.setup.heartbeat;
+        match role {
+            Role::TaskManager { id, .. } => {
+                self.connections += 1;
+                let (events, worker, number) = (self.events.clone(), id.clone(), self.connections);
+                let on_event =
+                    move |event| drop(events.send(Event::Rpc(epoch, worker.clone(), number, event)));
+                match Connection::open(stream, times, &heartbeat, on_event) {
+                    Ok(connection) => term.connected(id, number, connection),
+                    Err(error) => tracing::warn!("TaskManager {id} has connected, but {error}"),
+                }
+            }
+            Role::Standby { id } => {
+                if self.standbys.len() >= MAX_STANDBYS {
+                    self.standbys.remove(0);
+                }
+                // It says nothing but that it is there.
+                match Connection::open(stream, times, &heartbeat, |_: connection::Event<FromTaskManager>| ())
+                {
+                    Ok(connection) => self.standbys.push(connection),
+                    Err(error) => tracing::warn!("standby {id} has connected, but {error}"),
+                }
+            }
+        }
+    }
+
+    fn on_rpc(
+        &mut self,
+        epoch: u64,
+        worker: &WorkerId,
+        number: u64,
+        event: connection::Event<FromTaskManager>,
+    ) {
+        let Some(term) = self.term.as_mut().filter(|term| term.epoch == epoch) else { return };
+        if !term.shared.links.is_current(worker, number) {
+            return;
+        }
+        match event {
+            connection::Event::Message(message) => term.on_message(worker, message, self.jobs.as_deref()),
+            connection::Event::Closed(reason) => {
+                tracing::warn!("the connection to TaskManager {worker} is gone: {reason}");
+                term.disconnected(worker, self.members.as_deref());
+            }
+        }
+    }
+
+    fn view(&self) -> ClusterView {
+        let task_managers = self.members.iter().flat_map(|members| members.iter()).map(|(id, member)| {
+            let slots = member.slots as usize;
+            let used = self.term.as_ref().map_or(0, |term| lock(&term.shared.roster).used(&id.to_owned()));
+            TaskManagerView {
+                id: id.to_owned(),
+                exchange_address: member.data_address.clone(),
+                slots,
+                free_slots: slots.saturating_sub(used),
+                started_ms: member.started_ms,
+                connected: self.term.as_ref().is_some_and(|term| term.is_registered(&id.to_owned())),
+            }
+        });
+        let jobs = self.jobs.iter().flat_map(|jobs| jobs.jobs());
+        ClusterView {
+            leader: self.leader.clone(),
+            is_leader: self.term.is_some(),
+            task_managers: task_managers.collect(),
+            jobs: jobs.map(|(id, job)| self.with_tasks(of_documents(id, job))).collect(),
+        }
+    }
+
+    fn job_view(&self, job: JobId) -> Option<JobView> {
+        let id = job.to_string();
+        let known = self.jobs.as_ref()?.job(&id)?;
+        Some(self.with_tasks(of_documents(&id, known)))
+    }
+
+    /// Adds what only the leader knows.
+    fn with_tasks(&self, mut view: JobView) -> JobView {
+        let running = view.id.parse().ok().and_then(|id: JobId| self.term.as_ref()?.jobs.get(&id));
+        let Some(job) = running.filter(|_| !view.state.is_terminal()) else { return view };
+        view.state = job.job_state();
+        view.counters = counters(job);
+        view.vertices = job
+            .vertices
+            .iter()
+            .enumerate()
+            .map(|(v, shape)| VertexView {
+                shape: shape.clone(),
+                subtasks: (0..shape.parallelism).map(|s| subtask(job, v, s)).collect(),
+            })
+            .collect();
+        view
+    }
+}
+
+fn counters(job: &RunningJob) -> CheckpointCounters {
+    let Phase::Running(master) = &job.phase else { return CheckpointCounters::default() };
+    let metrics = master.metrics();
+    CheckpointCounters {
+        completed: metrics.number_of_completed_checkpoints.get(),
+        failed: metrics.number_of_failed_checkpoints.get(),
+        last_duration_ms: metrics.last_checkpoint_duration.get(),
+        last_size_bytes: metrics.last_checkpoint_size.get(),
+        last_id: metrics.last_checkpoint_id.get(),
+    }
+}
+
+fn subtask(job: &RunningJob, vertex: usize, subtask: usize) -> SubtaskView {
+    match job.tasks.get(&(vertex, subtask)) {
+        Some(known) => SubtaskView {
+            state: known.state,
+            attempt: known.attempt,
+            worker: known.worker.clone(),
+            metrics: named(&known.metrics),
+        },
+        None => SubtaskView { state: "CREATED", attempt: 0, worker: String::new(), metrics: Vec::new() },
+    }
+}

@@ -1,0 +1,250 @@
+//! What a leader does for a job that takes its time: reading, planning, starting a master, writing a result. All of it happens on one
+//! thread beside the leader's, the *clerk*, in order; ZooKeeper may be away meanwhile.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+
+use streamkeeper_coordination::election::Leadership;
+use streamkeeper_coordination::jobs::{Job, JobResult, JobState, JobStatus as StatusDocument, JobStore};
+use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
+use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::executor::metrics_of;
+use streamkeeper_dataflow::executor::order::{Inventory, WorkerId};
+use streamkeeper_dataflow::job::workers::Adoption;
+use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, job_config, start_master};
+
+use super::documents::Details;
+use super::gate::Gate;
+use super::job::ReadJob;
+use super::links::Links;
+use super::lock;
+use super::persist::{Failure, persist};
+use super::roster::Roster;
+use super::shell::Event;
+use super::view::{VertexShape, shapes};
+use super::workers::{JobWorkers, PointerInZooKeeper};
+use crate::error::{Error, Result};
+use crate::job_id::JobId;
+use crate::planner::{CheckpointPlace, Planned, Planner};
+use crate::rpc::message::OpenJob;
+use crate::time::now_ms;
+
+/// What the clerk does.
+type Chore = Box<dyn FnOnce() + Send>;
+
+/// The thread beside the leader's; it ends when this is dropped and its chores are done.
+pub(super) struct Clerk(Sender<Chore>);
+
+impl Clerk {
+    pub(super) fn start() -> Result<Self> {
+        let (chores, inbox) = mpsc::channel::<Chore>();
+        let run = move || inbox.iter().for_each(|chore| chore());
+        std::thread::Builder::new().name("jobmanager-clerk".into()).spawn(run).map_err(Error::Thread)?;
+        Ok(Self(chores))
+    }
+
+    pub(super) fn give(&self, chore: impl FnOnce() + Send + 'static) {
+        // It is there as long as this.
+        let _ = self.0.send(Box::new(chore));
+    }
+}
+
+/// What all jobs of a leader share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) leadership: Leadership,
+    pub(super) links: Arc<Links>,
+    pub(super) roster: Arc<Mutex<Roster>>,
+    pub(super) planner: Arc<dyn Planner>,
+    pub(super) checkpoint_directory: PathBuf,
+    pub(super) events: Sender<Event>,
+}
+
+/// A job's documents as they are now; `None`: it is none of this leader's any more.
+pub(super) fn read(shared: &Shared, job: JobId) -> Option<std::result::Result<ReadJob, String>> {
+    let store = JobStore::new(shared.leadership.cluster().clone());
+    let id = job.to_string();
+    let found = persist(&shared.leadership, || async {
+        shared.leadership.cluster().sync().await?;
+        store.get(&id).await
+    });
+    let found: Job = match found {
+        Ok(found) => found,
+        Err(Failure::Deposed) => return None,
+        Err(Failure::Refused(error)) => return Some(Err(error.to_string())),
+    };
+    if found.result.is_some() {
+        return None;
+    }
+    let Some(spec) = found.spec.as_ref().map(|spec| spec.value.clone()) else {
+        return Some(Err("its spec is missing or damaged".into()));
+    };
+    let assignment = found.assignment.as_ref().map(|assignment| assignment.value.clone()).unwrap_or_default();
+    Some(Details::of(&assignment).map(|details| ReadJob { spec, job: found, details }))
+}
+
+/// A job that has a master.
+pub(super) struct StartedJob {
+    pub(super) master: JobHandle,
+    pub(super) name: String,
+    pub(super) vertices: Vec<VertexShape>,
+}
+
+/// What a master is started with.
+pub(super) struct Start {
+    pub(super) job: JobId,
+    pub(super) run: u64,
+    pub(super) read: Box<ReadJob>,
+    pub(super) inventories: BTreeMap<WorkerId, Inventory>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) status: Arc<Mutex<StatusDocument>>,
+}
+
+/// Plans a job and starts its master.
+///
+/// # Errors
+/// Why the job cannot be run.
+pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<StartedJob, String> {
+    let Start { job, run, read, inventories, gate, status } = start;
+    let spec = read.spec;
+    let Planned { name, graph, settings, config } = shared.planner.plan(&spec)?;
+    let graph = Arc::new(graph);
+    let pointer = read.job.checkpoint.map(|pointer| pointer.value).unwrap_or_default();
+    let (place, restored) = match &read.details {
+        Some(known) => {
+            let place =
+                CheckpointPlace { directory: known.directory.clone(), lineage: known.lineage.clone() };
+            (place, known.restored)
+        }
+        None => first_place(
+            shared,
+            job,
+            settings.recovery_path.as_deref(),
+            settings.checkpoint_directory.as_ref(),
+        )?,
+    };
+    let begin = match read.details {
+        Some(known) => Begin::Adopt {
+            checkpoint: pointer.latest().or(restored),
+            adoption: Adoption { slots: known.workers(), attempts: known.attempts, inventories },
+        },
+        None => restored.map_or(Begin::Fresh, Begin::Restore),
+    };
+    let storage =
+        CheckpointStorage::directory(&place.directory, &place.lineage).map_err(|e| e.to_string())?;
+    let open = OpenJob {
+        job,
+        spec: serde_json::to_string(&spec).map_err(|e| e.to_string())?,
+        checkpoint_directory: place.directory.clone(),
+        lineage: place.lineage.clone(),
+        fingerprint: graph.fingerprint(),
+    };
+    let workers = JobWorkers {
+        job,
+        leadership: shared.leadership.clone(),
+        links: shared.links.clone(),
+        roster: shared.roster.clone(),
+        gate: gate.clone(),
+        graph: graph.clone(),
+        open,
+        place: place.clone(),
+        restored,
+        status,
+        events: shared.events.clone(),
+    };
+    let pointer =
+        PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
+    let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
+    let vertices = shapes(&graph);
+    let mut master = start_master(MasterSetup {
+        config: job_config(&name, place.lineage, &settings, config),
+        storage: Arc::new(storage),
+        pointer: Arc::new(pointer),
+        begin,
+        workers: Box::new(workers),
+        // Nobody listens once the JobManager has stopped.
+        on_status: Box::new(move |status| drop(events.send(Event::Status(epoch, job, run, status)))),
+        metrics: metrics_of(&graph),
+        graph,
+    })
+    .map_err(|e| e.to_string())?;
+    if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
+        master.keep(guard);
+    }
+    Ok(StartedJob { master, name, vertices })
+}
+
+/// Where the checkpoints of a job will be that was never placed, and which it begins with.
+fn first_place(
+    shared: &Shared,
+    job: JobId,
+    recovery: Option<&std::path::Path>,
+    directory: Option<&PathBuf>,
+) -> std::result::Result<(CheckpointPlace, Option<CheckpointId>), String> {
+    if let Some(path) = recovery {
+        let location = locate(path).map_err(|e| e.to_string())?;
+        let place = CheckpointPlace { directory: location.directory, lineage: location.lineage };
+        return Ok((place, Some(location.checkpoint)));
+    }
+    let directory = directory.unwrap_or(&shared.checkpoint_directory);
+    let directory = std::path::absolute(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    Ok((CheckpointPlace { directory, lineage: job.to_string() }, None))
+}
+
+/// How a job has ended.
+pub(super) struct End {
+    pub(super) job: JobId,
+    pub(super) state: JobState,
+    pub(super) error: Option<String>,
+}
+
+impl End {
+    /// What a master that has ended says; `None`: it has been abandoned.
+    pub(super) fn of(job: JobId, master: JobHandle, broken: Option<String>) -> Option<Self> {
+        let (state, error) = match (broken, master.wait()) {
+            (_, Ok(JobStatus::Suspended)) => return None,
+            (Some(reason), _) => (JobState::Failed, Some(reason)),
+            (None, Ok(JobStatus::Finished)) => (JobState::Finished, None),
+            (None, Ok(JobStatus::Canceled)) => (JobState::Canceled, None),
+            (None, Ok(other)) => (JobState::Failed, Some(format!("its master has left it {other:?}"))),
+            (None, Err(error)) => (JobState::Failed, Some(error.to_string())),
+        };
+        Some(Self { job, state, error })
+    }
+
+    /// Writes the job's result.
+    pub(super) fn write(self, shared: &Shared, status: &Mutex<StatusDocument>) {
+        let id = self.job.to_string();
+        let store = JobStore::new(shared.leadership.cluster().clone());
+        let known = match persist(&shared.leadership, || store.get(&id)) {
+            Ok(known) => known,
+            Err(Failure::Deposed) => return,
+            Err(Failure::Refused(error)) => return tracing::error!("job {id}: {error}"),
+        };
+        let spec = known.spec.map(|spec| spec.value).unwrap_or_default();
+        let status = lock(status).clone();
+        match &self.error {
+            Some(error) => tracing::error!("job {id} ({}) has failed: {error}", spec.name),
+            None => tracing::info!("job {id} ({}): {}", spec.name, self.state),
+        }
+        let result = JobResult {
+            state: self.state,
+            name: spec.name,
+            kind: spec.kind,
+            error: self.error,
+            submitted_ms: spec.submitted_ms,
+            started_ms: status.started_ms,
+            ended_ms: u64::try_from(now_ms()).unwrap_or(0),
+            restarts: status.restarts,
+            parallelism: spec.parallelism,
+            checkpoint: known.checkpoint.map(|pointer| pointer.value).unwrap_or_default(),
+            ..JobResult::default()
+        };
+        match persist(&shared.leadership, || shared.leadership.end_job(&id, &result)) {
+            Ok(()) | Err(Failure::Deposed) => {}
+            Err(Failure::Refused(error)) => tracing::error!("the result of job {id} is not kept: {error}"),
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! One leadership: the TaskManagers that have registered in it, and the jobs.
+//!
+//! Invariants: a job is adopted only when each TaskManager that may have tasks of it has said so, or is dead, or has had its time.
+//! Whoever comes later with tasks that nobody counts on stops them. A TaskManager that comes back after its connection broke may have
+//! missed orders: its jobs are taken over anew, by the same way in which a new leader does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use streamkeeper_coordination::jobs::{DesiredState, JobState, JobsView};
+use streamkeeper_coordination::membership::TaskManagers;
+use streamkeeper_dataflow::executor::order::WorkerId;
+use streamkeeper_dataflow::job::{JobHandle, JobStatus};
+
+use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob};
+use super::lock;
+use super::shell::Event;
+use super::start::{Clerk, End, Shared, Start, StartedJob, read, start};
+use crate::error::Result;
+use crate::job_id::JobId;
+use crate::rpc::connection::Connection;
+use crate::rpc::message::{Command, FromTaskManager, Registration};
+use crate::rpc::server::refuses;
+use crate::time::monotonic_ms;
+
+pub(super) struct Term {
+    pub(super) shared: Shared,
+    pub(super) jobs: BTreeMap<JobId, RunningJob>,
+    pub(super) epoch: u64,
+    clerk: Clerk,
+    /// Of those who have registered: the jobs whose inventories are still to come.
+    workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
+    /// Registered in ZooKeeper, but their ports refuse.
+    dead: BTreeSet<WorkerId>,
+    /// Jobs that have ended in this term, while ZooKeeper may still show them.
+    ended: BTreeSet<JobId>,
+    runs: u64,
+}
+
+impl Term {
+    pub(super) fn begin(shared: Shared, members: &TaskManagers) -> Result<Self> {
+        let epoch = shared.leadership.epoch();
+        for (id, member) in members.iter() {
+            probe(&shared, id, &member.data_address);
+        }
+        Ok(Self {
+            epoch,
+            shared,
+            clerk: Clerk::start()?,
+            workers: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            runs: 0,
+        })
+    }
+
+    /// Leaves everything as it is: somebody else leads.
+    pub(super) fn abandon(mut self) {
+        for job in self.jobs.values_mut() {
+            drop(job.abandon());
+        }
+        self.shared.links.close();
+    }
+
+    /// Whether a TaskManager has registered and is not lost.
+    pub(super) fn is_registered(&self, worker: &WorkerId) -> bool {
+        self.workers.contains_key(worker)
+    }
+
+    /// Takes the jobs as ZooKeeper shows them.
+    pub(super) fn see(&mut self, jobs: &JobsView) {
+        self.ended.retain(|job| jobs.job(&job.to_string()).is_some());
+        for (id, job) in jobs.live() {
+            let Ok(id) = id.parse::<JobId>() else {
+                tracing::warn!("job `{id}` is ignored: its id is not 32 hexadecimal digits");
+                continue;
+            };
+            self.submitted(id);
+            let desired = job.desired.as_ref().map(|desired| desired.value.state);
+            if desired == Some(DesiredState::Canceled) {
+                self.cancel(id);
+            }
+        }
+    }
+
+    /// There is a job; it may be known already.
+    pub(super) fn submitted(&mut self, job: JobId) {
+        if !self.jobs.contains_key(&job) && !self.ended.contains(&job) {
+            self.runs += 1;
+            self.jobs.insert(job, RunningJob::new(self.runs));
+            self.read(job, self.runs, None);
+        }
+    }
+
+    fn read(&self, job: JobId, run: u64, after: Option<JobHandle>) {
+        let shared = self.shared.clone();
+        self.clerk.give(move || {
+            if let Some(master) = after {
+                // What it was writing is written then, or not.
+                let _ = master.wait();
+            }
+            if let Some(found) = read(&shared, job).or_else(|| gone(&shared)) {
+                let _ = shared.events.send(Event::Read(shared.leadership.epoch(), job, run, Box::new(found)));
+            }
+        });
+    }
+
+    fn cancel(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id)
+            && !job.cancelled
+        {
+            job.cancelled = true;
+            if let Phase::Running(master) = &job.phase {
+                master.cancel();
+            }
+        }
+    }
+
+    /// A job's documents are here.
+    pub(super) fn on_read(&mut self, id: JobId, run: u64, found: std::result::Result<ReadJob, String>) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.run == run) else { return };
+        let read = match found {
+            Ok(read) => read,
+            Err(reason) if reason.is_empty() => {
+                self.forget(id);
+                return;
+            }
+            Err(reason) => return self.end(id, JobState::Failed, Some(reason)),
+        };
+        job.name.clone_from(&read.spec.name);
+        *lock(&job.status) = read.job.status.as_ref().map(|status| status.value.clone()).unwrap_or_default();
+        let desired = read.job.desired.as_ref().map(|desired| desired.value.state);
+        if desired == Some(DesiredState::Canceled) {
+            return self.end(id, JobState::Canceled, None);
+        }
+        if let Some(details) = &read.details {
+            lock(&self.shared.roster).reserve(id, details.slots.clone());
+        }
+        job.phase = Phase::Gathering(Box::new(read), monotonic_ms() + GATHER_MS);
+    }
+
+    /// Starts the masters of jobs that need not wait any more.
+    pub(super) fn start_gathered(&mut self, members: Option<&TaskManagers>) {
+        let now = monotonic_ms();
+        let mut ready = Vec::new();
+        for (id, job) in &self.jobs {
+            let Phase::Gathering(_, deadline) = &job.phase else { continue };
+            let settled = |worker: &WorkerId| match self.workers.get(worker) {
+                Some(pending) => !pending.contains(id),
+                None => {
+                    self.dead.contains(worker) || members.is_some_and(|members| members.get(worker).is_none())
+                }
+            };
+            if now >= *deadline || job.wants().iter().all(settled) {
+                ready.push(*id);
+            }
+        }
+        for id in ready {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
+                continue;
+            };
+            let details = Start {
+                job: id,
+                run: job.run,
+                read,
+                inventories: std::mem::take(&mut job.inventories),
+                gate: job.gate.clone(),
+                status: job.status.clone(),
+            };
+            let (shared, run) = (self.shared.clone(), job.run);
+            self.clerk.give(move || {
+                let started = Box::new(start(&shared, details));
+                let _ = shared.events.send(Event::Started(shared.leadership.epoch(), id, run, started));
+            });
+        }
+    }
+
+    /// A job's master has started, or cannot be.
+    pub(super) fn on_started(
+        &mut self,
+        id: JobId,
+        run: u64,
+        started: std::result::Result<StartedJob, String>,
+    ) {
+        let job = self.jobs.get_mut(&id).filter(|job| job.run == run);
+        match (job, started) {
+            (Some(job), Ok(StartedJob { master, name, vertices })) => {
+                job.name = name;
+                job.vertices = vertices;
+                if job.cancelled {
+                    master.cancel();
+                }
+                job.started(master);
+                self.on_status(id, run);
+            }
+            (None, Ok(started)) => started.master.abandon(),
+            (Some(_), Err(reason)) => self.end(id, JobState::Failed, Some(reason)),
+            (None, Err(_)) => {}
+        }
+    }
+
+    /// A master says where its job stands; `status` is what it says, or said before it was here.
+    pub(super) fn on_master(&mut self, id: JobId, run: u64, status: JobStatus) {
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.run == run) {
+            job.state = status;
+            self.on_status(id, run);
+        }
+    }
+
+    fn on_status(&mut self, id: JobId, run: u64) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.run == run) else { return };
+        if !matches!(job.state, JobStatus::Finished | JobStatus::Canceled | JobStatus::Failed) {
+            return;
+        }
+        let Phase::Running(master) = std::mem::replace(&mut job.phase, Phase::Ending) else {
+            // It is looked at again once the master is here.
+            job.phase = Phase::Starting;
+            return;
+        };
+        let (shared, status, broken) = (self.shared.clone(), job.status.clone(), job.broken.take());
+        self.clerk.give(move || {
+            if let Some(end) = End::of(id, master, broken) {
+                end.write(&shared, &status);
+                let _ = shared.events.send(Event::Ended(shared.leadership.epoch(), id));
+            }
+        });
+    }
+
+    /// A job's master cannot go on.
+    pub(super) fn on_broken(&mut self, id: JobId, reason: String) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.broken = Some(reason);
+            if let Phase::Running(master) = &job.phase {
+                master.cancel();
+            }
+        }
+    }
+
+    /// Ends a job that has no master. Its tasks, if there are any, stop.
+    fn end(&mut self, id: JobId, state: JobState, error: Option<String>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.phase = Phase::Ending;
+        job.state = if state == JobState::Canceled { JobStatus::Canceled } else { JobStatus::Failed };
+        self.close_everywhere(id);
+        let (shared, status) = (self.shared.clone(), self.status_of(id));
+        self.clerk.give(move || {
+            End { job: id, state, error }.write(&shared, &status);
+            let _ = shared.events.send(Event::Ended(shared.leadership.epoch(), id));
+        });
+    }
+
+    fn status_of(&self, id: JobId) -> Arc<Mutex<streamkeeper_coordination::jobs::JobStatus>> {
+        self.jobs.get(&id).map(|job| job.status.clone()).unwrap_or_default()
+    }
+
+    /// A job's result is written.
+    pub(super) fn on_ended(&mut self, id: JobId) {
+        self.close_everywhere(id);
+        self.ended.insert(id);
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: JobId) {
+        self.jobs.remove(&id);
+        lock(&self.shared.roster).release(id);
+        self.resources_changed();
+    }
+
+    fn close_everywhere(&self, id: JobId) {
+        for worker in self.workers.keys() {
+            self.shared.links.send(worker, Command::Close(id));
+        }
+    }
+
+    fn resources_changed(&self) {
+        for job in self.jobs.values() {
+            if let Phase::Running(master) = &job.phase {
+                master.resources_changed();
+            }
+        }
+    }
+
+    /// A TaskManager has connected; what it has is still to come.
+    pub(super) fn connected(&mut self, worker: WorkerId, number: u64, connection: Connection) {
+        self.shared.links.insert(worker, number, connection);
+    }
+
+    /// Something comes from a TaskManager.
+    pub(super) fn on_message(
+        &mut self,
+        worker: &WorkerId,
+        message: FromTaskManager,
+        jobs: Option<&JobsView>,
+    ) {
+        match message {
+            FromTaskManager::Heartbeat => {}
+            FromTaskManager::Register(registration) => self.register(registration, jobs),
+            FromTaskManager::Inventory(id, inventory) => {
+                if let Some(pending) = self.workers.get_mut(worker) {
+                    pending.remove(&id);
+                }
+                let Some(job) = self.jobs.get_mut(&id) else { return };
+                match (&job.phase, inventory) {
+                    (Phase::Reading | Phase::Gathering(..), Some(inventory)) => {
+                        job.take_inventory(worker, inventory);
+                    }
+                    // Its time was over, and its tasks are nobody's.
+                    (Phase::Starting | Phase::Running(_), Some(_)) => self.take_over_anew(id, None),
+                    (_, None) | (Phase::Ending, _) => {}
+                }
+            }
+            FromTaskManager::Report(id, report) => {
+                let Some(job) = self.jobs.get_mut(&id) else { return };
+                job.observe_report(worker, &report);
+                if !job.tell(Kept::Report(worker.clone(), report)) {
+                    self.take_over_anew(id, None);
+                }
+            }
+            FromTaskManager::Tasks(progress) => {
+                for (id, tasks) in progress {
+                    if let Some(job) = self.jobs.get_mut(&id) {
+                        tasks.into_iter().for_each(|progress| job.observe_progress(worker, progress));
+                    }
+                }
+            }
+        }
+    }
+
+    fn register(&mut self, registration: Registration, jobs: Option<&JobsView>) {
+        let Registration { worker, slots, jobs: has } = registration;
+        let id = worker.id.clone();
+        tracing::info!("TaskManager {id} has registered with {slots} slots, {} jobs run there", has.len());
+        let (returned, counted_on) = {
+            let mut roster = lock(&self.shared.roster);
+            (roster.registered(worker, slots), roster.jobs_on(&id))
+        };
+        self.dead.remove(&id);
+        let mut pending = BTreeSet::new();
+        for job in &has {
+            let live = jobs.is_none_or(|jobs| jobs.job(&job.to_string()).is_some_and(|job| job.is_live()));
+            let adopts = match self.jobs.get(job).map(|job| &job.phase) {
+                None => live && !self.ended.contains(job),
+                Some(Phase::Reading | Phase::Gathering(..)) => true,
+                Some(Phase::Starting | Phase::Running(_)) => returned && counted_on.contains(job),
+                Some(Phase::Ending) => false,
+            };
+            if adopts {
+                pending.insert(*job);
+            } else {
+                self.shared.links.send(&id, Command::Close(*job));
+            }
+        }
+        self.workers.insert(id.clone(), pending);
+        if returned {
+            // Orders may have been lost, of jobs of which nothing runs there as well.
+            for job in counted_on {
+                self.take_over_anew(job, Some(&id));
+            }
+        } else {
+            self.resources_changed();
+        }
+    }
+
+    /// Replaces the master of a job by one that asks all TaskManagers what they have, but `told`, who says so unasked.
+    fn take_over_anew(&mut self, id: JobId, told: Option<&WorkerId>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if !matches!(job.phase, Phase::Starting | Phase::Running(_)) {
+            return;
+        }
+        tracing::info!("job {id} ({}) is taken over anew", job.name);
+        let old = job.abandon();
+        self.runs += 1;
+        job.run = self.runs;
+        job.gate = Arc::default();
+        job.inventories.clear();
+        job.kept.clear();
+        let run = job.run;
+        for (worker, pending) in self.workers.iter_mut().filter(|(worker, _)| Some(*worker) != told) {
+            pending.insert(id);
+            self.shared.links.send(worker, Command::TakeInventory(id));
+        }
+        self.read(id, run, old);
+    }
+
+    /// A TaskManager's connection has broken: whether it is dead is found out.
+    pub(super) fn disconnected(&mut self, worker: &WorkerId, members: Option<&TaskManagers>) {
+        self.shared.links.remove(worker);
+        let address = {
+            let mut roster = lock(&self.shared.roster);
+            roster.disconnected(worker, monotonic_ms());
+            roster.member(worker).map(|member| member.worker.exchange_address.clone())
+        };
+        if members.is_some_and(|members| members.get(worker).is_none()) {
+            self.died(worker);
+        } else if let Some(address) = address {
+            probe(&self.shared, worker, &address);
+        }
+    }
+
+    /// A TaskManager's port refuses connections, or its znode is gone.
+    pub(super) fn died(&mut self, worker: &WorkerId) {
+        self.dead.insert(worker.clone());
+        if lock(&self.shared.roster).died(worker) {
+            self.lost(worker);
+        }
+    }
+
+    /// Takes the TaskManagers as ZooKeeper shows them: who has left there, and has no connection, is dead.
+    pub(super) fn see_members(&mut self, members: &TaskManagers) {
+        let gone: Vec<_> =
+            self.workers.keys().filter(|worker| members.get(worker).is_none()).cloned().collect();
+        for worker in gone {
+            if lock(&self.shared.roster).died(&worker) {
+                self.lost(&worker);
+            }
+        }
+    }
+
+    /// Loses TaskManagers that have not come back in time.
+    pub(super) fn tick(&mut self) {
+        let lost = lock(&self.shared.roster).lost(monotonic_ms());
+        for worker in lost {
+            self.lost(&worker);
+        }
+    }
+
+    fn lost(&mut self, worker: &WorkerId) {
+        tracing::warn!("TaskManager {worker} is lost");
+        self.workers.remove(worker);
+        for job in self.jobs.values_mut() {
+            job.inventories.remove(worker);
+            job.tell(Kept::Lost(worker.clone()));
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn next_tick(&self) -> Option<u64> {
+        let deadlines = self.jobs.values().filter_map(|job| match &job.phase {
+            Phase::Gathering(_, deadline) => Some(*deadline),
+            _ => None,
+        });
+        deadlines.chain(lock(&self.shared.roster).next_tick()).min()
+    }
+}
+
+/// The job is not there any more, unless somebody else leads.
+fn gone(shared: &Shared) -> Option<std::result::Result<ReadJob, String>> {
+    (!shared.leadership.is_revoked()).then(|| Err(String::new()))
+}
+
+/// Finds out, on a thread of its own, whether a TaskManager's process is dead.
+fn probe(shared: &Shared, worker: &str, address: &str) {
+    if address.is_empty() {
+        return;
+    }
+    let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
+    let (worker, address) = (worker.to_owned(), address.to_owned());
+    let probe = move || {
+        if refuses(&address) {
+            let _ = events.send(Event::Dead(epoch, worker));
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("probe".into()).spawn(probe) {
+        tracing::warn!("whether a TaskManager is dead is not found out: {error}");
+    }
+}

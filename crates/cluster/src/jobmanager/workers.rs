@@ -1,0 +1,135 @@
+//! The TaskManagers, as a job's master sees them.
+//!
+//! Invariant: an assignment is in ZooKeeper before any task is started by it.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+
+use streamkeeper_coordination::election::Leadership;
+use streamkeeper_coordination::jobs::{JobStatus, JobUpdate};
+use streamkeeper_dataflow::checkpoint::storage::{CheckpointStore, Pointer};
+use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::executor::order::{Order, Worker, WorkerId};
+use streamkeeper_dataflow::graph::{JobGraph, VertexId};
+use streamkeeper_dataflow::job::workers::{Deposed, Workers};
+
+use super::gate::Gate;
+use super::links::Links;
+use super::persist::{Failure, persist};
+use super::roster::Roster;
+use super::shell::Event;
+use super::{documents, lock};
+use crate::job_id::JobId;
+use crate::planner::CheckpointPlace;
+use crate::rpc::message::{Command, OpenJob};
+use crate::time::now_ms;
+
+/// What a job's master works with.
+pub(super) struct JobWorkers {
+    pub(super) job: JobId,
+    pub(super) leadership: Leadership,
+    pub(super) links: Arc<Links>,
+    pub(super) roster: Arc<Mutex<Roster>>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) graph: Arc<JobGraph>,
+    pub(super) open: OpenJob,
+    pub(super) place: CheckpointPlace,
+    pub(super) restored: Option<CheckpointId>,
+    /// As it is in ZooKeeper.
+    pub(super) status: Arc<Mutex<JobStatus>>,
+    pub(super) events: Sender<Event>,
+}
+
+impl JobWorkers {
+    /// Writes what has changed. An error that will not pass ends the job.
+    fn write(&self, update: JobUpdate) -> Result<bool, Deposed> {
+        let status = update.status.clone();
+        let updates = [update];
+        match persist(&self.leadership, || self.leadership.update_jobs(&updates)) {
+            Ok(()) => {
+                if let Some(status) = status {
+                    *lock(&self.status) = status;
+                }
+                Ok(true)
+            }
+            Err(Failure::Deposed) => Err(Deposed),
+            Err(Failure::Refused(error)) => {
+                // The shell goes after its masters.
+                let _ = self.events.send(Event::Broken(self.leadership.epoch(), self.job, error.to_string()));
+                Ok(false)
+            }
+        }
+    }
+}
+
+impl Workers for JobWorkers {
+    fn place(
+        &mut self,
+        _slots: usize,
+        current: &[Option<Worker>],
+        attempts: &BTreeMap<VertexId, u32>,
+    ) -> Result<Option<Vec<Worker>>, Deposed> {
+        let ids: Vec<_> =
+            current.iter().map(|worker| worker.as_ref().map(|worker| worker.id.clone())).collect();
+        let placed = lock(&self.roster).place(self.job, &ids);
+        let now = u64::try_from(now_ms()).unwrap_or(0);
+        let before = lock(&self.status).clone();
+        let update = JobUpdate::new(self.job.to_string());
+        let Some(slots) = placed else {
+            if let Some(status) = documents::starved(&before, now) {
+                self.write(update.status(status))?;
+            }
+            return Ok(None);
+        };
+        let assignment = documents::assignment(&self.graph, &slots, attempts, &self.place, self.restored);
+        let update = update.assignment(assignment).status(documents::placed(&before, now));
+        Ok(self.write(update)?.then_some(slots))
+    }
+
+    fn send(&mut self, worker: &WorkerId, order: Order) {
+        self.gate.pass(|| {
+            if matches!(order, Order::Deploy(_)) {
+                self.links.send(worker, Command::Open(Box::new(self.open.clone())));
+            }
+            self.links.send(worker, Command::Order(self.job, order));
+        });
+    }
+}
+
+/// A job's checkpoint pointer in ZooKeeper: one transaction for each checkpoint.
+pub(super) struct PointerInZooKeeper {
+    pub(super) job: JobId,
+    pub(super) leadership: Leadership,
+    pub(super) gate: Arc<Gate>,
+    pub(super) place: CheckpointPlace,
+}
+
+impl CheckpointStore for PointerInZooKeeper {
+    fn load(&self) -> Result<Option<Pointer>, String> {
+        let store = streamkeeper_coordination::jobs::JobStore::new(self.leadership.cluster().clone());
+        let job = self.job.to_string();
+        let found =
+            persist(&self.leadership, || store.get(&job)).map_err(|failure| format!("{failure:?}"))?;
+        let retained = found.checkpoint.map(|pointer| pointer.value.retained).unwrap_or_default();
+        Ok((!retained.is_empty()).then_some(Pointer { v: 1, retained }))
+    }
+
+    /// Returns when it is known to be replaced, or known not to be. When somebody else leads, nobody here has to know.
+    fn publish(&self, pointer: &Pointer) -> Result<(), String> {
+        let new = streamkeeper_coordination::jobs::CheckpointPointer {
+            lineage: self.place.lineage.clone(),
+            directory: self.place.directory.display().to_string(),
+            retained: pointer.retained.clone(),
+        };
+        let job = self.job.to_string();
+        match persist(&self.leadership, || self.leadership.complete_checkpoint(&job, &new)) {
+            Ok(_) => Ok(()),
+            Err(Failure::Deposed) => {
+                self.gate.wait();
+                Err("another JobManager leads".into())
+            }
+            Err(Failure::Refused(error)) => Err(error.to_string()),
+        }
+    }
+}

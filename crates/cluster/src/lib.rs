@@ -1,0 +1,23 @@
+//! JobManagers and TaskManagers.
+
+mod error;
+mod job_id;
+pub mod jobmanager;
+pub mod network;
+mod placement;
+mod planner;
+mod rpc;
+pub mod taskmanager;
+mod time;
+
+pub use error::{Error, Result};
+pub use job_id::JobId;
+pub use jobmanager::{JobManager, JobManagerHandle, JobManagerOptions};
+pub use planner::{Planned, Planner};
+pub use rpc::{Heartbeat, TaskProgress};
+pub use taskmanager::{TaskManager, TaskManagerOptions};
+
+/// Eight hexadecimal digits that no other process of a name has.
+fn incarnation() -> String {
+    streamkeeper_dataflow::job::new_lineage().split_off(24)
+}

@@ -1,0 +1,45 @@
+//! From a job's spec to its graph: what this crate leaves to whoever knows how jobs are written.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use streamkeeper_coordination::jobs::JobSpec;
+use streamkeeper_dataflow::config::JobSettings;
+use streamkeeper_dataflow::graph::JobGraph;
+use streamkeeper_dataflow::job::Reconfigurer;
+use streamkeeper_dataflow::live_config::ConfigSnapshot;
+
+/// A job, planned.
+pub struct Planned {
+    /// Its name.
+    pub name: String,
+    /// Its tasks.
+    pub graph: JobGraph,
+    /// How it is run.
+    pub settings: JobSettings,
+    /// What its rows are computed under at first.
+    pub config: Arc<ConfigSnapshot>,
+}
+
+/// Plans jobs. The same spec gives the same graph in every process of a cluster: only the spec is sent.
+pub trait Planner: Send + Sync {
+    /// Plans a job.
+    ///
+    /// # Errors
+    /// Says what is wrong with the spec.
+    fn plan(&self, spec: &JobSpec) -> Result<Planned, String>;
+
+    /// Follows what a job reads of the configuration while it runs, until the result is dropped.
+    fn follow(&self, _spec: &JobSpec, _job: Reconfigurer) -> Option<Box<dyn Send + Sync>> {
+        None
+    }
+}
+
+/// Where a job's checkpoints are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CheckpointPlace {
+    /// `execution.checkpointing.dir`.
+    pub(crate) directory: PathBuf,
+    /// The lineage within it.
+    pub(crate) lineage: String,
+}

@@ -1,0 +1,17 @@
+//! Clocks.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use streamkeeper_dataflow::time::{Clock, SystemClock};
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    SystemClock.now_ms()
+}
+
+/// Milliseconds of a clock that does not go back.
+pub(crate) fn monotonic_ms() -> u64 {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(BEGIN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}

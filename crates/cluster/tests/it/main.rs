@@ -1,0 +1,6 @@
+//! Exchanges of several processes within one, over loopback.
+mod edges;
+mod exchange;
+mod hostile;
+mod support;
+mod tls;
