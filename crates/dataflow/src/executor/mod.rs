@@ -209,9 +209,7 @@ impl Runner {
                 }
             }
             Order::Completed(checkpoint) => {
-                self.highest_checkpoint = self.highest_checkpoint.max(checkpoint);
-                self.completed_checkpoint = self.completed_checkpoint.max(checkpoint);
-                self.snapshots.forget(checkpoint);
+                self.complete(checkpoint);
                 self.tasks.values_mut().for_each(|task| task.completed(checkpoint));
             }
             Order::Aborted(checkpoint) => self.abort(checkpoint),
@@ -225,6 +223,13 @@ impl Runner {
                 task.cancel();
             }
         }
+    }
+
+    /// Knows that `checkpoint` is complete: what is written of it stays.
+    fn complete(&mut self, checkpoint: CheckpointId) {
+        self.highest_checkpoint = self.highest_checkpoint.max(checkpoint);
+        self.completed_checkpoint = self.completed_checkpoint.max(checkpoint);
+        self.snapshots.forget(checkpoint);
     }
 
     /// Gives up `checkpoint`, and all before it that have not completed.
