@@ -41,9 +41,12 @@ fn keeper(address: Option<SocketAddr>, directory: &Path) -> Keeper {
 
 impl TestCluster {
     fn start() -> Self {
+        // What happened is shown with RUST_LOG set and --nocapture.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
         let directory = tempfile::tempdir().unwrap();
         let keeper = keeper(None, &directory.path().join("zookeeper"));
-        let address = keeper.client_address();
+        let address = keeper.client_address().unwrap();
         Self { keeper: Some(keeper), address, directory, numbers: Numbers::default() }
     }
 
