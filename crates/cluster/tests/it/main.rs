@@ -2,5 +2,6 @@
 mod edges;
 mod exchange;
 mod hostile;
+mod jobs;
 mod support;
 mod tls;
