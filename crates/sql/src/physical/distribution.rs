@@ -3,7 +3,7 @@
 //! Invariant: rows that must meet have equal values in the columns by which they are distributed. The graph and EXPLAIN
 //! both ask here.
 
-use super::join::{Strategy, classify};
+use super::join::{Strategy, classify, temporal_keys};
 use crate::operators::spec::WindowKind;
 use crate::plan::{Node, Plan, WindowSource};
 
@@ -38,7 +38,13 @@ pub(crate) fn distribution(plan: &Plan) -> Option<Vec<Vec<usize>>> {
             };
             Some(vec![or_window(&join.left_keys, left), or_window(&join.right_keys, right)])
         }
+        Node::TemporalJoin { left, condition, key, .. } => {
+            let (left, right, _) = temporal_keys(condition, left.schema.len(), key);
+            Some(vec![left, right])
+        }
         Node::Scan { .. }
+        | Node::LookupJoin { .. }
+        | Node::Deduplicate { .. }
         | Node::Values { .. }
         | Node::Calc { .. }
         | Node::RowNumber { .. }
