@@ -99,6 +99,7 @@ impl Binder<'_> {
             if outer {
                 column.data_type.nullable = true;
                 column.window = None;
+                column.proctime = false;
             }
         }
         let node = Node::Join { left: Box::new(left), right: Box::new(right), kind, condition };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use streamkeeper_connectors::schema::{DataType, Field};
 
 pub(crate) use self::table::Table;
-use crate::expr::{ScalarExpr, and_all};
+use crate::expr::{ScalarExpr, and_all, call};
 use crate::operators::spec::{AggregateCall, JoinKind, SortKey, WindowKind, WindowProperty};
 
 /// A column of a relation.
@@ -154,6 +154,14 @@ impl Plan {
         projection: Vec<ScalarExpr>,
         names: Vec<String>,
     ) -> Self {
+        // A processing-time attribute has no value before somebody looks, so a copy of it looks again.
+        let copy = |expr: ScalarExpr| match &expr {
+            ScalarExpr::Column { index, .. } if self.schema[*index].proctime => {
+                call("PROCTIME", vec![]).unwrap_or(expr)
+            }
+            _ => expr,
+        };
+        let projection: Vec<ScalarExpr> = projection.into_iter().map(copy).collect();
         let schema = projection
             .iter()
             .zip(names)

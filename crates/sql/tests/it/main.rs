@@ -18,6 +18,7 @@ mod parser_depth;
 mod parser_errors;
 mod plan;
 mod plan_statements;
+mod plan_temporal;
 mod rank;
 mod session;
 mod window;
