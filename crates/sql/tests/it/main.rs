@@ -23,3 +23,4 @@ mod rank;
 mod session;
 mod window;
 mod zookeeper;
+mod zookeeper_joins;
