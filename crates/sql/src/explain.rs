@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::expr::ScalarExpr;
 use crate::operators::spec::{AggregateCall, JoinKind, SortKey, WindowKind, WindowProperty};
 use crate::physical::distribution::distribution;
-use crate::physical::join::{Strategy, classify, equalities, temporal_keys};
+use crate::physical::join::{Strategy, classify, equalities};
 use crate::plan::versions::projected_table;
 use crate::plan::{Column, Node, Plan, Window, WindowSource};
 
@@ -117,7 +117,8 @@ pub(crate) fn describe(plan: &Plan) -> String {
         }
         Node::Join { left, right, kind, condition } => join(plan, left, right, *kind, condition),
         Node::TemporalJoin { left, right, kind, condition, left_time, right_time, key } => {
-            let (left_keys, right_keys, residual) = temporal_keys(condition, left.schema.len(), key);
+            let (equal, residual) = equalities(condition, left.schema.len());
+            let (left_keys, right_keys): (Vec<usize>, Vec<usize>) = equal.into_iter().unzip();
             let key_of = |function: &str, schema: &[Column], keys: &[usize]| {
                 format!("__TEMPORAL_JOIN_{function}({})", at(schema, keys))
             };

@@ -226,10 +226,9 @@ fn versioned(
         return wrong(message, place.0);
     }
     if hides_versions(&optimized) {
-        return Err(SqlError::unsupported(
-            "A filter below a temporal join on rows that are updated (put it into ON or WHERE)",
-            place.0,
-        ));
+        let message = "Filter is not allowed for right changelog input of event time temporal join, it will corrupt the versioning \
+                       of data. Please consider removing the filter before joining; a condition in ON or WHERE is one after it";
+        return wrong(message.to_owned(), place.0);
     }
     let (equal, _) = equalities(&condition, left.schema.len());
     if equal.is_empty() {

@@ -54,15 +54,19 @@ pub(super) fn push_down(plan: Plan, conditions: Vec<ScalarExpr>) -> Plan {
         }
         Node::Join { left, right, kind, condition } => {
             let width = left.schema.len();
-            let Split { on, left_down, right_down, stay } =
-                Split::new(kind, condition, conditions, width, true);
+            let Split { on, left_down, right_down, stay } = Split::new(kind, condition, conditions, width);
             let left = Box::new(push_down(*left, left_down));
             let right = Box::new(push_down(*right, right_down));
             filtered(Plan { node: Node::Join { left, right, kind, condition: on }, schema }, stay)
         }
         Node::TemporalJoin { left, right, kind, condition, left_time, right_time, key } => {
             let width = left.schema.len();
-            let Split { on, left_down, stay, .. } = Split::new(kind, condition, conditions, width, false);
+            // A row of the right that a filter hides would let an older version of it be seen, so none goes there; and what filters
+            // the result is no key of the join.
+            let (mut left_down, stay) = split(conditions, |c| c < width);
+            let (left_on, on) =
+                if kind == JoinKind::Inner { split(condition, |c| c < width) } else { (vec![], condition) };
+            left_down.extend(left_on);
             let left = Box::new(push_down(*left, left_down));
             let right = Box::new(push_down(*right, Vec::new()));
             let node = Node::TemporalJoin { left, right, kind, condition: on, left_time, right_time, key };
@@ -70,8 +74,7 @@ pub(super) fn push_down(plan: Plan, conditions: Vec<ScalarExpr>) -> Plan {
         }
         Node::LookupJoin { input, table, kind, condition } => {
             let width = input.schema.len();
-            let Split { on, left_down, right_down, stay } =
-                Split::new(kind, condition, conditions, width, true);
+            let Split { on, left_down, right_down, stay } = Split::new(kind, condition, conditions, width);
             let input = Box::new(push_down(*input, left_down));
             let table = Box::new(push_down(*table, right_down));
             filtered(Plan { node: Node::LookupJoin { input, table, kind, condition: on }, schema }, stay)
@@ -132,14 +135,7 @@ struct Split {
 }
 
 impl Split {
-    /// `right_may_filter`: no; a row of the right that a filter hides would let an older version of it be seen.
-    fn new(
-        kind: JoinKind,
-        on: Vec<ScalarExpr>,
-        filter: Vec<ScalarExpr>,
-        width: usize,
-        right_may_filter: bool,
-    ) -> Self {
+    fn new(kind: JoinKind, on: Vec<ScalarExpr>, filter: Vec<ScalarExpr>, width: usize) -> Self {
         // What filters the result may become part of an inner join's condition; then both are treated alike. A filter that is
         // not deterministic is evaluated where it was written.
         let (mut on, mut stay) = if kind == JoinKind::Inner {
@@ -153,9 +149,7 @@ impl Split {
         if matches!(kind, JoinKind::Inner | JoinKind::Right | JoinKind::Semi) {
             (left_down, on) = split(on, |c| c < width);
         }
-        if right_may_filter
-            && matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti)
-        {
+        if matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti) {
             (right_down, on) = split(on, |c| c >= width);
         }
         if kind == JoinKind::Left {

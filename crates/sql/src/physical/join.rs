@@ -88,24 +88,6 @@ pub(crate) fn equalities(condition: &[ScalarExpr], width: usize) -> (Vec<(usize,
     (equal, others)
 }
 
-/// The keys of a temporal join, left and right: one pair for each column of `key`; and what else must hold, over left ++ right.
-pub(crate) fn temporal_keys(
-    condition: &[ScalarExpr],
-    width: usize,
-    key: &[usize],
-) -> (Vec<usize>, Vec<usize>, Vec<ScalarExpr>) {
-    let (mut keys, mut residual) = (vec![None; key.len()], Vec::new());
-    for conjunct in condition {
-        let pair = equality(conjunct, width);
-        let at = pair.and_then(|(_, r)| key.iter().position(|k| *k == r));
-        match (pair, at) {
-            (Some((l, _)), Some(at)) if keys[at].is_none() => keys[at] = Some(l),
-            _ => residual.push(conjunct.clone()),
-        }
-    }
-    (keys.into_iter().flatten().collect(), key.to_vec(), residual)
-}
-
 fn equality(expr: &ScalarExpr, width: usize) -> Option<(usize, usize)> {
     let ScalarExpr::Call { function: "=", args, .. } = expr else { return None };
     let [

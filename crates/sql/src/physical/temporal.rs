@@ -2,7 +2,7 @@
 
 use streamkeeper_connectors::table::{ScanRequest, create_lookup};
 
-use super::join::{equalities, temporal_keys};
+use super::join::equalities;
 use super::stream::{Head, Stream};
 use super::{Builder, descriptor};
 use crate::error::{ErrorKind, SqlError};
@@ -19,18 +19,21 @@ impl Builder<'_> {
         else {
             return Err(SqlError::new(ErrorKind::Validation, "this node is not a temporal join"));
         };
-        let (left_keys, right_keys, residual) = temporal_keys(condition, left.schema.len(), key);
+        let (equal, residual) = equalities(condition, left.schema.len());
         let (rows, last_by) = rows_of_versions(right);
-        if last_by.is_some_and(|time| time != *right_time) {
+        // Which row is the last of its key must be known where the row is.
+        let is_of_key = |time| time == *right_time && equal.iter().all(|(_, right)| key.contains(right));
+        if last_by.is_some_and(|time| !is_of_key(time)) {
             return Err(SqlError::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "{}: versions that are deduplicated by another time than theirs are not supported yet",
+                    "A temporal join with the last rows of a key by their event time, by more than an equality with that key, is \
+                     not supported yet (put the rest into WHERE): {}",
                     explain::describe(plan)
                 ),
             ));
         }
-        let join = self.join_spec(plan, (left, right), *kind, (left_keys, right_keys), residual)?;
+        let join = self.join_spec(plan, (left, right), *kind, equal.into_iter().unzip(), residual)?;
         let spec = TemporalJoinSpec {
             join,
             left_changelog: changelog::is_changelog(left),

@@ -28,18 +28,27 @@ CREATE TABLE pairs (
 CREATE TABLE timeless (
   currency STRING, PRIMARY KEY (currency) NOT ENFORCED
 ) WITH ('connector' = 'filesystem', 'path' = 'pairs', 'format' = 'csv');
+CREATE TABLE generated (
+  k STRING, ms BIGINT, p AS PROCTIME(), ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts
+) WITH ('connector' = 'datagen', 'number-of-rows' = '1');
+CREATE TABLE printed (a STRING, b BIGINT, c TIMESTAMP_LTZ(3)) WITH ('connector' = 'print');
 CREATE VIEW doubled AS SELECT currency, rate * 2 AS twice, rate FROM rates WHERE active;
 CREATE VIEW last_rates AS SELECT currency, rate, since FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY since DESC) AS rn FROM history WHERE rate > 0
 ) WHERE rn = 1;
 ";
 
-/// What EXPLAIN says under a heading, or the error in its place.
-fn explained(query: &str, heading: &str) -> String {
+fn session() -> Session {
     let mut session = Session::new(config::new());
     for statement in parse_script(DDL).expect("valid DDL") {
         session.execute(&statement.node).unwrap_or_else(|e| panic!("{}", e.render(DDL, None)));
     }
+    session
+}
+
+/// What EXPLAIN says under a heading, or the error in its place.
+fn explained(query: &str, heading: &str) -> String {
+    let mut session = session();
     let text = format!("EXPLAIN {query}");
     let parsed = parse_script(&text).unwrap_or_else(|e| panic!("{}", e.render(&text, None)));
     match session.execute(&parsed[0].node) {
@@ -78,8 +87,8 @@ fn a_view_of_the_last_rows_is_versioned() {
         "SELECT id, rate, since FROM orders JOIN last_rates FOR SYSTEM_TIME AS OF orders.ts ON orders.currency = \
          last_rates.currency WHERE rate < 10 AND id > 1",
         expect_test::expect![[r#"
-            Calc(select=[id, rate, since])
-            +- TemporalJoin(joinType=[InnerJoin], where=[AND((currency = currency), __TEMPORAL_JOIN_CONDITION(ts, since, __TEMPORAL_JOIN_CONDITION_PRIMARY_KEY(currency), __TEMPORAL_JOIN_LEFT_KEY(currency), __TEMPORAL_JOIN_RIGHT_KEY(currency)), (rate < 10:BIGINT))], select=[id, currency, ts, currency, rate, since])
+            Calc(select=[id, rate, since], where=[(rate < 10:BIGINT)])
+            +- TemporalJoin(joinType=[InnerJoin], where=[AND((currency = currency), __TEMPORAL_JOIN_CONDITION(ts, since, __TEMPORAL_JOIN_CONDITION_PRIMARY_KEY(currency), __TEMPORAL_JOIN_LEFT_KEY(currency), __TEMPORAL_JOIN_RIGHT_KEY(currency)))], select=[id, currency, ts, currency, rate, since])
                :- Exchange(distribution=[hash[currency]])
                :  +- Calc(select=[id, currency, ts], where=[(id > 1:BIGINT)])
                :     +- TableSourceScan(table=[[default_catalog, default_database, orders, watermark=[(ts - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, currency, ts])
@@ -97,11 +106,11 @@ fn a_key_of_several_columns_in_any_order_and_a_computed_one() {
          UPPER(o.currency) = r.a",
         expect_test::expect![[r#"
             Calc(select=[id])
-            +- TemporalJoin(joinType=[InnerJoin], where=[AND((b = $f5), ($f6 = a), __TEMPORAL_JOIN_CONDITION(ts, since, __TEMPORAL_JOIN_CONDITION_PRIMARY_KEY(a, b), __TEMPORAL_JOIN_LEFT_KEY($f6, $f5), __TEMPORAL_JOIN_RIGHT_KEY(a, b)))], select=[id, ts, $f5, $f6, a, b, since])
-               :- Exchange(distribution=[hash[$f6, $f5]])
+            +- TemporalJoin(joinType=[InnerJoin], where=[AND((b = $f5), ($f6 = a), __TEMPORAL_JOIN_CONDITION(ts, since, __TEMPORAL_JOIN_CONDITION_PRIMARY_KEY(a, b), __TEMPORAL_JOIN_LEFT_KEY($f5, $f6), __TEMPORAL_JOIN_RIGHT_KEY(b, a)))], select=[id, ts, $f5, $f6, a, b, since])
+               :- Exchange(distribution=[hash[$f5, $f6]])
                :  +- Calc(select=[id, ts, CAST(amount AS INT) AS $f5, UPPER(currency) AS $f6])
                :     +- TableSourceScan(table=[[default_catalog, default_database, orders, watermark=[(ts - +0 00:00:04.000:INTERVAL SECOND(3))]]], fields=[id, currency, amount, ts])
-               +- Exchange(distribution=[hash[a, b]])
+               +- Exchange(distribution=[hash[b, a]])
                   +- TableSourceScan(table=[[default_catalog, default_database, pairs, watermark=[since]]], fields=[a, b, since])"#]],
     );
 }
@@ -163,11 +172,7 @@ fn refusals_name_what_is_missing_and_its_place() {
         "SELECT * FROM (SELECT currency, COUNT(*) AS n, PROCTIME() AS p FROM history GROUP BY currency) AS o JOIN rates FOR \
          SYSTEM_TIME AS OF o.p AS r ON o.currency = r.currency",
     ] {
-        let mut session = Session::new(config::new());
-        for statement in parse_script(DDL).expect("valid DDL") {
-            session.execute(&statement.node).expect("valid DDL");
-        }
-        match session.execute(&parse_script(query).expect("SQL")[0].node) {
+        match session().execute(&parse_script(query).expect("SQL")[0].node) {
             Ok(other) => panic!("{other:?}"),
             Err(error) => text.push_str(&error.render(query, None)),
         }
@@ -229,7 +234,7 @@ fn refusals_name_what_is_missing_and_its_place() {
          1 | EXPLAIN SELECT * FROM orders AS o JOIN (SELECT * FROM rates WHERE active) FOR SYSTEM_TIME AS OF o.ts AS r ON TRUE
            |                                                                               ^^^^^^^^^^^
 
-        1:85: A filter below a temporal join on rows that are updated (put it into ON or WHERE) is not supported yet
+        1:85: Filter is not allowed for right changelog input of event time temporal join, it will corrupt the versioning of data. Please consider removing the filter before joining; a condition in ON or WHERE is one after it
            |
          1 | EXPLAIN WITH r AS (SELECT * FROM rates WHERE active) SELECT * FROM orders AS o JOIN r FOR SYSTEM_TIME AS OF o.ts ON o.currency = r.currency
            |                                                                                     ^
@@ -270,4 +275,37 @@ fn refusals_name_what_is_missing_and_its_place() {
            | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
     "#]].assert_eq(&text);
+}
+
+/// A checkpoint is restored by these: another uid for the same statement makes every checkpoint of it useless.
+#[test]
+fn known_uids() {
+    let uids = |query: &str| {
+        let text = format!("INSERT INTO printed {query}");
+        match session().execute(&parse_script(&text).expect("SQL")[0].node) {
+            Ok(StatementResult::Job(job)) => {
+                let of_task = |v: &streamkeeper_dataflow::graph::Vertex| {
+                    format!("{}: {}\n", v.name, v.operators.join(" "))
+                };
+                job.graph.vertices.iter().map(of_task).collect::<String>()
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => panic!("{}", error.render(&text, None)),
+        }
+    };
+    expect_test::expect![[r#"
+        generated[Source] -> Calc: f5299a8cb48d37db3d62b1efcea904b9 cf476abce0609d1b6ef65f8882d9bb07
+        rates[Source]: 6aa2fc40eb9535b4a6115c18ce79d92e
+        TemporalJoin -> Calc -> printed[Sink]: 8e5e3ebdd6238b0547e17c7e4dab0971 38050ced68a6867480a06138f4467e76 c30b0815252c9b43d022aa8c25c0c025
+    "#]].assert_eq(&uids(
+        "SELECT o.k, r.rate, o.p FROM generated AS o LEFT JOIN rates FOR SYSTEM_TIME AS OF o.ts AS r ON o.k = r.currency AND \
+         r.active",
+    ));
+    expect_test::expect![[r#"
+        generated[Source] -> Calc: f5299a8cb48d37db3d62b1efcea904b9 712272cd52f10f31fd10b7662b4d8eef
+        LookupJoin -> Calc -> printed[Sink]: f648501a9b21f02713ef08abcf2be6eb 46b33d33dd9bc018beee58a203b0d8b7 0245d7ed9704b7690ba6e56e609a357f
+    "#]].assert_eq(&uids(
+        "SELECT o.k, r.rate, CAST(NULL AS TIMESTAMP_LTZ(3)) FROM generated AS o JOIN rates FOR SYSTEM_TIME AS OF o.p AS r ON o.k \
+         = r.currency AND r.active",
+    ));
 }

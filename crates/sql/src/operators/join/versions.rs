@@ -130,3 +130,48 @@ pub(crate) fn split_extra(stored: &RecordBatch) -> OperatorResult<(RecordBatch, 
         .ok_or_else(|| OperatorError::fatal("the rows of a temporal join in the checkpoint are damaged"))?;
     Ok((stored.project(&(0..last).collect::<Vec<_>>())?, extra.values().to_vec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use streamkeeper_connectors::schema::TypeKind;
+
+    use super::*;
+
+    fn versions(last_rows: bool, times: &[i64]) -> Versions {
+        let mut versions = Versions::new(&[Field::new("t", TypeKind::BigInt.into())], &[], last_rows);
+        versions.reserve_keys(1);
+        let column: ArrayRef = Arc::new(Int64Array::from(times.to_vec()));
+        let rows = RecordBatch::try_from_iter([("t", column)]).unwrap();
+        versions.add(rows, &vec![0; times.len()], times, &vec![false; times.len()]).unwrap();
+        versions
+    }
+
+    fn times(versions: &Versions) -> Vec<i64> {
+        versions.by_key[0].iter().map(|(time, _)| *time).collect()
+    }
+
+    #[test]
+    fn the_newest_version_that_is_not_newer_than_the_watermark_stays() {
+        let mut versions = versions(false, &[20, 10, 30, 20]);
+        assert_eq!((times(&versions), versions.rows.len()), (vec![10, 20, 30], 3));
+        for (watermark, left) in
+            [(9, vec![10, 20, 30]), (19, vec![10, 20, 30]), (20, vec![20, 30]), (99, vec![30])]
+        {
+            let expired: Vec<u32> = versions.expire(0, watermark).collect();
+            expired.into_iter().for_each(|slot| versions.rows.remove(slot));
+            assert_eq!(versions.rows.len(), left.len());
+            assert_eq!(times(&versions), left, "at {watermark}");
+        }
+        assert_eq!(versions.at(0, 29), NO_ROW);
+        assert_ne!(versions.at(0, 30), NO_ROW);
+    }
+
+    #[test]
+    fn of_last_rows_an_older_one_is_not_kept() {
+        let versions = versions(true, &[20, 10, 20, 30, 25]);
+        assert_eq!((times(&versions), versions.rows.len()), (vec![20, 30], 2));
+    }
+}
