@@ -153,6 +153,29 @@ fn temporal_joins_of_files() {
 }
 
 #[test]
+fn processing_time_is_the_time_at_which_a_row_is_projected() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let input = directory.path().join("in.csv");
+    std::fs::write(&input, "1\n2\n").expect("written");
+    let output = directory.path().join("out");
+    let since = chrono::Utc::now().timestamp_millis();
+    let script = format!(
+        "CREATE TABLE t (id BIGINT, p AS PROCTIME()) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv');
+         CREATE VIEW v AS SELECT *, PROCTIME() AS q FROM t WHERE p >= TO_TIMESTAMP_LTZ({since}, 3);
+         CREATE TABLE sink (id BIGINT, p TIMESTAMP_LTZ(3) NOT NULL, is_later BOOLEAN, n BIGINT) WITH ('connector' = \
+         'filesystem', 'path' = '{}', 'format' = 'csv');
+         INSERT INTO sink SELECT v.id, q, v.p >= TO_TIMESTAMP_LTZ({since}, 3), w.id FROM v JOIN t AS w ON v.id = w.id;",
+        input.display(),
+        output.display()
+    );
+    run(&script, 1);
+    let rows = lines(&output);
+    let [first, second] = rows.as_slice() else { panic!("{rows:?}") };
+    assert!(first.starts_with("1,") && first.ends_with(",true,1"), "{first}");
+    assert!(second.starts_with("2,") && second.ends_with(",true,2"), "{second}");
+}
+
+#[test]
 fn projection_filter_and_computed_columns() {
     let rows =
         bids("a BIGINT, p BIGINT, d BIGINT", "SELECT auction, price * 3, twice FROM bid WHERE price >= 5");
