@@ -157,7 +157,8 @@ impl RunningJob {
     /// Keeps a task's metrics.
     pub(super) fn observe_progress(&mut self, worker: &WorkerId, progress: TaskProgress) {
         let TaskProgress { task, metrics } = progress;
-        let known = self.tasks.get(&(task.vertex, task.subtask)).filter(|known| known.attempt == task.attempt);
+        let known =
+            self.tasks.get(&(task.vertex, task.subtask)).filter(|known| known.attempt == task.attempt);
         let state = known.map_or("RUNNING", |known| known.state);
         self.observe(worker, task, state, Some(metrics));
     }

@@ -132,8 +132,7 @@ impl Shell {
         leading: Leading,
         following: Following,
     ) -> Self {
-        let standby =
-            Standby::new(setup.id.clone(), setup.cluster.clone(), setup.heartbeat, events.clone());
+        let standby = Standby::new(setup.id.clone(), setup.cluster.clone(), setup.heartbeat, events.clone());
         Self {
             setup,
             planner,
@@ -156,9 +155,7 @@ impl Shell {
             let due = self.term.as_ref().and_then(Term::next_tick);
             let event = match due {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => {
-                    inbox.recv_timeout(Duration::from_millis(due.saturating_sub(monotonic_ms())))
-                }
+                Some(due) => inbox.recv_timeout(Duration::from_millis(due.saturating_sub(monotonic_ms()))),
             };
             match event {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -182,7 +179,9 @@ impl Shell {
             Event::Election(ElectionEvent::Suspended) => {
                 tracing::warn!("ZooKeeper cannot be reached: nothing is written, everything else goes on");
             }
-            Event::Election(ElectionEvent::Resumed) => tracing::info!("ZooKeeper is back, and this JobManager leads"),
+            Event::Election(ElectionEvent::Resumed) => {
+                tracing::info!("ZooKeeper is back, and this JobManager leads")
+            }
             Event::Election(ElectionEvent::Revoked) => self.step_down(),
             Event::Leader(leader) => self.on_leader(leader),
             Event::Members(members) => {
@@ -299,7 +298,8 @@ impl Shell {
             Role::TaskManager { id, .. } => {
                 self.connections += 1;
                 let (events, worker, number) = (self.events.clone(), id.clone(), self.connections);
-                let on_event = move |event| drop(events.send(Event::Rpc(epoch, worker.clone(), number, event)));
+                let on_event =
+                    move |event| drop(events.send(Event::Rpc(epoch, worker.clone(), number, event)));
                 match Connection::open(stream, times, &heartbeat, on_event) {
                     Ok(connection) => term.connected(id, number, connection),
                     Err(error) => tracing::warn!("TaskManager {id} has connected, but {error}"),
@@ -310,7 +310,8 @@ impl Shell {
                     self.standbys.remove(0);
                 }
                 // It says nothing but that it is there.
-                match Connection::open(stream, times, &heartbeat, |_: connection::Event<FromTaskManager>| ()) {
+                match Connection::open(stream, times, &heartbeat, |_: connection::Event<FromTaskManager>| ())
+                {
                     Ok(connection) => self.standbys.push(connection),
                     Err(error) => tracing::warn!("standby {id} has connected, but {error}"),
                 }
@@ -318,7 +319,13 @@ impl Shell {
         }
     }
 
-    fn on_rpc(&mut self, epoch: u64, worker: &WorkerId, number: u64, event: connection::Event<FromTaskManager>) {
+    fn on_rpc(
+        &mut self,
+        epoch: u64,
+        worker: &WorkerId,
+        number: u64,
+        event: connection::Event<FromTaskManager>,
+    ) {
         let Some(term) = self.term.as_mut().filter(|term| term.epoch == epoch) else { return };
         if !term.shared.links.is_current(worker, number) {
             return;

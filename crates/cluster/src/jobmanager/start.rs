@@ -7,9 +7,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::election::Leadership;
-use streamkeeper_coordination::jobs::{
-    Job, JobResult, JobState, JobStatus as StatusDocument, JobStore,
-};
+use streamkeeper_coordination::jobs::{Job, JobResult, JobState, JobStatus as StatusDocument, JobStore};
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::executor::metrics_of;
@@ -20,8 +18,8 @@ use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, job_c
 use super::documents::Details;
 use super::gate::Gate;
 use super::job::ReadJob;
-use super::lock;
 use super::links::Links;
+use super::lock;
 use super::persist::{Failure, persist};
 use super::roster::Roster;
 use super::shell::Event;
@@ -120,7 +118,12 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
                 CheckpointPlace { directory: known.directory.clone(), lineage: known.lineage.clone() };
             (place, known.restored)
         }
-        None => first_place(shared, job, settings.recovery_path.as_deref(), settings.checkpoint_directory.as_ref())?,
+        None => first_place(
+            shared,
+            job,
+            settings.recovery_path.as_deref(),
+            settings.checkpoint_directory.as_ref(),
+        )?,
     };
     let begin = match read.details {
         Some(known) => Begin::Adopt {
@@ -129,7 +132,8 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         },
         None => restored.map_or(Begin::Fresh, Begin::Restore),
     };
-    let storage = CheckpointStorage::directory(&place.directory, &place.lineage).map_err(|e| e.to_string())?;
+    let storage =
+        CheckpointStorage::directory(&place.directory, &place.lineage).map_err(|e| e.to_string())?;
     let open = OpenJob {
         job,
         spec: serde_json::to_string(&spec).map_err(|e| e.to_string())?,
@@ -150,7 +154,8 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         status,
         events: shared.events.clone(),
     };
-    let pointer = PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
+    let pointer =
+        PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
     let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
     let vertices = shapes(&graph);
     let mut master = start_master(MasterSetup {

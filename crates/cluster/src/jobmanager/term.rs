@@ -158,7 +158,9 @@ impl Term {
         }
         for id in ready {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else { continue };
+            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
+                continue;
+            };
             let details = Start {
                 job: id,
                 run: job.run,
@@ -176,7 +178,12 @@ impl Term {
     }
 
     /// A job's master has started, or cannot be.
-    pub(super) fn on_started(&mut self, id: JobId, run: u64, started: std::result::Result<StartedJob, String>) {
+    pub(super) fn on_started(
+        &mut self,
+        id: JobId,
+        run: u64,
+        started: std::result::Result<StartedJob, String>,
+    ) {
         let job = self.jobs.get_mut(&id).filter(|job| job.run == run);
         match (job, started) {
             (Some(job), Ok(StartedJob { master, name, vertices })) => {
@@ -281,7 +288,12 @@ impl Term {
     }
 
     /// Something comes from a TaskManager.
-    pub(super) fn on_message(&mut self, worker: &WorkerId, message: FromTaskManager, jobs: Option<&JobsView>) {
+    pub(super) fn on_message(
+        &mut self,
+        worker: &WorkerId,
+        message: FromTaskManager,
+        jobs: Option<&JobsView>,
+    ) {
         match message {
             FromTaskManager::Heartbeat => {}
             FromTaskManager::Register(registration) => self.register(registration, jobs),
@@ -397,7 +409,8 @@ impl Term {
 
     /// Takes the TaskManagers as ZooKeeper shows them: who has left there, and has no connection, is dead.
     pub(super) fn see_members(&mut self, members: &TaskManagers) {
-        let gone: Vec<_> = self.workers.keys().filter(|worker| members.get(worker).is_none()).cloned().collect();
+        let gone: Vec<_> =
+            self.workers.keys().filter(|worker| members.get(worker).is_none()).cloned().collect();
         for worker in gone {
             if lock(&self.shared.roster).died(&worker) {
                 self.lost(&worker);

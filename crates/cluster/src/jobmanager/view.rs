@@ -147,7 +147,10 @@ pub(super) fn of_documents(id: &str, job: &Job) -> JobView {
         ended_ms: result.map_or(0, |r| r.ended_ms),
         restarts: status.map(|s| s.restarts).or(result.map(|r| r.restarts)).unwrap_or(0),
         error: result.and_then(|r| r.error.clone()).or(status.and_then(|s| s.error.clone())),
-        checkpoints: pointer.or(result.map(|r| &r.checkpoint)).map(|p| p.retained.clone()).unwrap_or_default(),
+        checkpoints: pointer
+            .or(result.map(|r| &r.checkpoint))
+            .map(|p| p.retained.clone())
+            .unwrap_or_default(),
         counters: CheckpointCounters::default(),
         vertices: Vec::new(),
     }

@@ -70,7 +70,8 @@ impl Workers for JobWorkers {
         current: &[Option<Worker>],
         attempts: &BTreeMap<VertexId, u32>,
     ) -> Result<Option<Vec<Worker>>, Deposed> {
-        let ids: Vec<_> = current.iter().map(|worker| worker.as_ref().map(|worker| worker.id.clone())).collect();
+        let ids: Vec<_> =
+            current.iter().map(|worker| worker.as_ref().map(|worker| worker.id.clone())).collect();
         let placed = lock(&self.roster).place(self.job, &ids);
         let now = u64::try_from(now_ms()).unwrap_or(0);
         let before = lock(&self.status).clone();
@@ -108,7 +109,8 @@ impl CheckpointStore for PointerInZooKeeper {
     fn load(&self) -> Result<Option<Pointer>, String> {
         let store = streamkeeper_coordination::jobs::JobStore::new(self.leadership.cluster().clone());
         let job = self.job.to_string();
-        let found = persist(&self.leadership, || store.get(&job)).map_err(|failure| format!("{failure:?}"))?;
+        let found =
+            persist(&self.leadership, || store.get(&job)).map_err(|failure| format!("{failure:?}"))?;
         let retained = found.checkpoint.map(|pointer| pointer.value.retained).unwrap_or_default();
         Ok((!retained.is_empty()).then_some(Pointer { v: 1, retained }))
     }

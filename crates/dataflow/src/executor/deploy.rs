@@ -34,6 +34,9 @@ struct Ends {
 impl Runner {
     pub(super) fn deploy(&mut self, deployment: Deployment) {
         let here: Vec<TaskId> = self.local(&deployment);
+        if let Some(complete) = deployment.restore {
+            self.complete(complete);
+        }
         // Its attempts are over: the master does not order it otherwise.
         for task in &here {
             if let Some(mut earlier) = self.tasks.remove(&(task.vertex, task.subtask)) {
