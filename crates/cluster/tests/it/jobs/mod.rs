@@ -316,7 +316,7 @@ fn connections_that_break_restart_nothing() {
     for _ in 0..5 {
         wait_for_checkpoint(&handle);
         manager.break_connections();
-        cluster.numbers.allow(ALL / 12);
+        cluster.numbers.allow(ALL / 24);
     }
     wait_for_checkpoint(&handle);
     assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
