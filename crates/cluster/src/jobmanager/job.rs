@@ -114,6 +114,8 @@ impl RunningJob {
         for what in std::mem::take(&mut self.kept) {
             deliver(&master, what);
         }
+        // Slots may have come after it had looked for them, and before it could be told.
+        master.resources_changed();
         self.phase = Phase::Running(master);
     }
 

@@ -86,7 +86,7 @@ impl JobManagerOptions {
     }
 }
 
-/// A JobManager of this process. Dropping it ends it as though it had died: its session is left to itself.
+/// A JobManager of this process. Dropping it ends it; its session is closed when nobody else has a handle to it.
 pub struct JobManager {
     handle: JobManagerHandle,
     events: mpsc::Sender<Event>,
@@ -144,6 +144,13 @@ impl JobManager {
     #[doc(hidden)]
     pub fn zookeeper(&self) -> &ZooKeeper {
         &self.zookeeper
+    }
+
+    /// Breaks all connections to TaskManagers, for tests of what comes then.
+    #[doc(hidden)]
+    pub fn break_connections(&self) {
+        // Of one that has ended there are none.
+        let _ = self.events.send(Event::BreakConnections);
     }
 
     fn end(&mut self) {

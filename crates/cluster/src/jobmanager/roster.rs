@@ -67,12 +67,7 @@ impl Roster {
         self.members.values().filter_map(|member| Some(member.broken_since? + RETURN_MS)).min()
     }
 
-    /// Everybody who has registered and is not lost.
-    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
-    }
-
-    /// One of them.
+    /// One who has registered and is not lost.
     pub(crate) fn member(&self, worker: &WorkerId) -> Option<&Member> {
         self.members.get(worker)
     }

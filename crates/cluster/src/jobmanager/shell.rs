@@ -71,6 +71,8 @@ pub(super) enum Event {
     View(Sender<ClusterView>),
     /// Somebody wants to see a job.
     Job(JobId, Sender<Option<JobView>>),
+    /// Break all connections to TaskManagers, for tests of what comes then.
+    BreakConnections,
     /// Leave.
     Stop,
 }
@@ -230,6 +232,11 @@ impl Shell {
             // Who asked may have gone.
             Event::View(reply) => drop(reply.send(self.view())),
             Event::Job(job, reply) => drop(reply.send(self.job_view(job))),
+            Event::BreakConnections => {
+                if let Some(term) = &self.term {
+                    term.shared.links.break_all();
+                }
+            }
             // Ends the loop.
             Event::Stop => {}
         }

@@ -1,5 +1,6 @@
 //! Jobs on clusters whose JobManagers and TaskManagers are all in this process, at the embedded keeper.
 
+mod chaos;
 mod numbers;
 
 use std::net::SocketAddr;
@@ -300,4 +301,24 @@ fn a_zookeeper_that_is_away_for_a_while_restarts_nothing() {
     assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
     let ended = finish(&cluster, &handle);
     assert_eq!(ended.restarts, 0);
+}
+
+#[test]
+fn connections_that_break_restart_nothing() {
+    let cluster = TestCluster::start();
+    let manager = cluster.job_manager("jm");
+    let _workers = [cluster.task_manager("a", 2), cluster.task_manager("b", 2)];
+    let handle = manager.handle();
+    cluster.numbers.allow(ALL / 3);
+    wait_for("a leader", || leads(&handle));
+    handle.submit(JOB, spec("numbers", 4)).unwrap();
+    let before = placement(&wait_for_tasks(&handle));
+    for _ in 0..5 {
+        wait_for_checkpoint(&handle);
+        manager.break_connections();
+        cluster.numbers.allow(ALL / 24);
+    }
+    wait_for_checkpoint(&handle);
+    assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
+    assert_eq!(finish(&cluster, &handle).restarts, 0);
 }
