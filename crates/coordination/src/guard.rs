@@ -199,6 +199,8 @@ mod tests {
         for (found, verdict) in [
             (holds("new", 4), Verdict::Done),
             (holds("old", 3), Verdict::NotDone),
+            // It says the same, and is not ours.
+            (holds("new", 3), Verdict::NotDone),
             // Somebody else's fourth version: ours never was.
             (holds("other", 4), Verdict::NotDone),
             (holds("other", 5), Verdict::Overwritten),
