@@ -90,7 +90,8 @@ impl Leadership {
     /// [`Error::ZooKeeper`]: nothing was written, as there is no connection, or it was refused.
     pub(crate) async fn write(&self, operation: &str, writes: &[Write]) -> Result<()> {
         let guard = Guard { epoch: self.epoch(), version: self.inner.version };
-        let written = guard.write(&self.inner.cluster, operation, writes, || self.is_revoked()).await;
+        let written =
+            guard.write(&self.inner.cluster, operation, writes, self.inner.revoked.subscribe()).await;
         // A version that is gone does not come back.
         if matches!(written, Err(Error::Deposed { .. })) {
             self.revoke();

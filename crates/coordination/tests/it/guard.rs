@@ -92,7 +92,8 @@ fn who_was_deposed_while_away_gets_no_write_through() {
         let old = granted(&mut election).await;
         proxy.refuse(true);
         proxy.swallow_next_answer();
-        while leading.sync().await.is_ok() {}
+        // Something that is answered.
+        tokio::spawn(async move { while leading.sync().await.is_ok() {} });
         assert_eq!(election.next().await.unwrap(), ElectionEvent::Suspended);
         let (_cluster, mut next) = stand(address, "jm-b").await;
         next.depose("jm-a");
