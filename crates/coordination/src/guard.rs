@@ -120,7 +120,7 @@ impl Guard {
                     }
                 }
             };
-            // What was never sent unseen has not happened.
+            // Every sending was answered, and refused.
             if !unsure {
                 return Err(failed);
             }
