@@ -57,7 +57,9 @@ pub enum Error {
     #[error("TLS between TaskManagers cannot be set up: {0}")]
     TlsSetup(#[from] rustls::Error),
     /// The configuration names no ZooKeeper.
-    #[error("no ZooKeeper is given: set high-availability.zookeeper.quorum to host:port,host:port, in streamkeeper.yaml or by --set")]
+    #[error(
+        "no ZooKeeper is given: set high-availability.zookeeper.quorum to host:port,host:port, in streamkeeper.yaml or by --set"
+    )]
     NoZooKeeper,
     /// A key is needed because of another one.
     #[error("security.ssl.internal.enabled is true: set {0} to a PEM file as well")]

@@ -106,6 +106,7 @@ pub(super) struct Setup {
     pub(super) cluster: String,
     pub(super) heartbeat: Heartbeat,
     pub(super) checkpoint_directory: PathBuf,
+    pub(super) stabilization: Duration,
 }
 
 pub(super) struct Shell {
@@ -259,6 +260,7 @@ impl Shell {
             roster: Arc::default(),
             planner: self.planner.clone(),
             checkpoint_directory: self.setup.checkpoint_directory.clone(),
+            stabilization_ms: u64::try_from(self.setup.stabilization.as_millis()).unwrap_or(u64::MAX / 2),
             events: self.events.clone(),
             leadership,
         };

@@ -35,6 +35,8 @@ pub(super) struct Term {
     /// Jobs that have ended in this term, while ZooKeeper may still show them.
     ended: BTreeSet<JobId>,
     runs: u64,
+    /// When slots are spread anew, unless TaskManagers come or go before.
+    rebalance_at: Option<u64>,
 }
 
 impl Term {
@@ -52,6 +54,7 @@ impl Term {
             ended: BTreeSet::new(),
             jobs: BTreeMap::new(),
             runs: 0,
+            rebalance_at: None,
         })
     }
 
@@ -80,6 +83,10 @@ impl Term {
             let desired = job.desired.as_ref().map(|desired| desired.value.state);
             if desired == Some(DesiredState::Canceled) {
                 self.cancel(id);
+            }
+            let pointer = job.checkpoint.as_ref().map(|checkpoint| checkpoint.version);
+            if self.jobs.get_mut(&id).is_some_and(|job| job.is_to_move(pointer)) {
+                self.take_over_anew(id, None);
             }
         }
     }
@@ -158,9 +165,16 @@ impl Term {
         }
         for id in ready {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
+            let Phase::Gathering(mut read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
                 continue;
             };
+            if let Some(details) = &mut read.details
+                && std::mem::take(&mut job.moving)
+                && let Some(better) = lock(&self.shared.roster).rebalance(id)
+            {
+                tracing::info!("job {id} ({}) is spread over its TaskManagers anew", job.name);
+                details.move_to(&better);
+            }
             let details = Start {
                 job: id,
                 run: job.run,
@@ -360,6 +374,7 @@ impl Term {
             }
         } else {
             self.resources_changed();
+            self.rebalance_at = Some(monotonic_ms() + self.shared.stabilization_ms);
         }
     }
 
@@ -424,11 +439,19 @@ impl Term {
         for worker in lost {
             self.lost(&worker);
         }
+        if self.rebalance_at.is_some_and(|at| at <= monotonic_ms()) {
+            self.rebalance_at = None;
+            let roster = lock(&self.shared.roster);
+            for (id, job) in &mut self.jobs {
+                job.moving = roster.rebalance(*id).is_some();
+            }
+        }
     }
 
     fn lost(&mut self, worker: &WorkerId) {
         tracing::warn!("TaskManager {worker} is lost");
         self.workers.remove(worker);
+        self.rebalance_at = self.rebalance_at.map(|_| monotonic_ms() + self.shared.stabilization_ms);
         for job in self.jobs.values_mut() {
             job.inventories.remove(worker);
             job.tell(Kept::Lost(worker.clone()));
@@ -441,7 +464,7 @@ impl Term {
             Phase::Gathering(_, deadline) => Some(*deadline),
             _ => None,
         });
-        deadlines.chain(lock(&self.shared.roster).next_tick()).min()
+        deadlines.chain(lock(&self.shared.roster).next_tick()).chain(self.rebalance_at).min()
     }
 }
 
