@@ -167,7 +167,7 @@ impl Shell {
             }
             if let Some(term) = &mut self.term {
                 term.tick();
-                term.start_gathered(self.members.as_deref());
+                term.start_gathered();
             }
         }
         self.step_down();
@@ -251,7 +251,7 @@ impl Shell {
 
     /// Leads, once it is known what there is.
     fn take_office(&mut self) {
-        let (Some(members), Some(jobs)) = (self.members.clone(), self.jobs.clone()) else { return };
+        let (Some(_), Some(jobs)) = (&self.members, self.jobs.clone()) else { return };
         let Some(leadership) = self.granted.take() else { return };
         self.standby.rest();
         let epoch = leadership.epoch();
@@ -264,7 +264,7 @@ impl Shell {
             events: self.events.clone(),
             leadership,
         };
-        match Term::begin(shared, &members) {
+        match Term::begin(shared) {
             Ok(mut term) => {
                 term.see(&jobs);
                 self.term = Some(term);

@@ -30,7 +30,9 @@ pub(super) struct Term {
     clerk: Clerk,
     /// Of those who have registered: the jobs whose inventories are still to come.
     workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
-    /// Registered in ZooKeeper, but their ports refuse.
+    /// Had slots before this leadership: whether they are dead is found out.
+    probed: BTreeSet<WorkerId>,
+    /// Their ports refuse.
     dead: BTreeSet<WorkerId>,
     /// Jobs that have ended in this term, while ZooKeeper may still show them.
     ended: BTreeSet<JobId>,
@@ -40,16 +42,14 @@ pub(super) struct Term {
 }
 
 impl Term {
-    pub(super) fn begin(shared: Shared, members: &TaskManagers) -> Result<Self> {
+    pub(super) fn begin(shared: Shared) -> Result<Self> {
         let epoch = shared.leadership.epoch();
-        for (id, member) in members.iter() {
-            probe(&shared, id, &member.data_address);
-        }
         Ok(Self {
             epoch,
             shared,
             clerk: Clerk::start()?,
             workers: BTreeMap::new(),
+            probed: BTreeSet::new(),
             dead: BTreeSet::new(),
             ended: BTreeSet::new(),
             jobs: BTreeMap::new(),
@@ -143,21 +143,25 @@ impl Term {
         }
         if let Some(details) = &read.details {
             lock(&self.shared.roster).reserve(id, details.slots.clone());
+            // One that is not in ZooKeeper may have lost its session, and nothing else.
+            for worker in details.workers() {
+                if !self.workers.contains_key(&worker.id) && self.probed.insert(worker.id.clone()) {
+                    probe(&self.shared, &worker.id, &worker.exchange_address);
+                }
+            }
         }
         job.phase = Phase::Gathering(Box::new(read), monotonic_ms() + GATHER_MS);
     }
 
     /// Starts the masters of jobs that need not wait any more.
-    pub(super) fn start_gathered(&mut self, members: Option<&TaskManagers>) {
+    pub(super) fn start_gathered(&mut self) {
         let now = monotonic_ms();
         let mut ready = Vec::new();
         for (id, job) in &self.jobs {
             let Phase::Gathering(_, deadline) = &job.phase else { continue };
             let settled = |worker: &WorkerId| match self.workers.get(worker) {
                 Some(pending) => !pending.contains(id),
-                None => {
-                    self.dead.contains(worker) || members.is_some_and(|members| members.get(worker).is_none())
-                }
+                None => self.dead.contains(worker),
             };
             if now >= *deadline || job.wants().iter().all(settled) {
                 ready.push(*id);
@@ -312,8 +316,9 @@ impl Term {
             FromTaskManager::Heartbeat => {}
             FromTaskManager::Register(registration) => self.register(registration, jobs),
             FromTaskManager::Inventory(id, inventory) => {
-                if let Some(pending) = self.workers.get_mut(worker) {
-                    pending.remove(&id);
+                // One that was not waited for is of tasks that have been told to stop.
+                if !self.workers.get_mut(worker).is_some_and(|pending| pending.remove(&id)) {
+                    return;
                 }
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 match (&job.phase, inventory) {

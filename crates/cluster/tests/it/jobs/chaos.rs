@@ -54,11 +54,13 @@ impl World {
             }
             2 => {
                 let manager = self.managers.swap_remove(leader);
-                // Its session goes on, now and then.
-                if self.random.below(2) == 0 {
-                    std::mem::forget(manager.zookeeper().clone());
-                }
+                let session = manager.zookeeper().clone();
                 drop(manager);
+                // The session outlives it, as that of a process that was killed does.
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_secs(1));
+                    drop(session);
+                });
                 let name = self.name("jm");
                 self.managers.push(self.cluster.job_manager(&name));
                 "the leader dies"

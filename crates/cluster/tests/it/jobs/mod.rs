@@ -380,3 +380,47 @@ fn sources_pause_without_leader_and_zookeeper_and_then_go_on() {
     wait_for("the sources go on", || read() > paused_at);
     finish(&cluster, &handle);
 }
+
+/// Transactions so far, by the server's zxid.
+fn transactions(cluster: &TestCluster) -> i64 {
+    cluster.keeper.as_ref().unwrap().core().ask(|core| core.last_proposed_zxid()).unwrap()
+}
+
+#[test]
+fn zookeeper_is_written_to_as_little_as_was_promised() {
+    let cluster = TestCluster::start();
+    let first = cluster.job_manager("first");
+    let _workers = [cluster.task_manager("a", 2), cluster.task_manager("b", 2)];
+    let handle = first.handle();
+    cluster.numbers.allow(ALL / 3);
+    wait_for("a leader and TaskManagers", || {
+        let view = handle.view().unwrap();
+        view.is_leader && view.task_managers.iter().filter(|t| t.connected).count() == 2
+    });
+    let second = cluster.job_manager("second");
+    let latches = Layout::default().latches();
+    wait_for("a standby", || block_on(first.zookeeper().children(&latches)).unwrap().0.len() == 2);
+
+    let idle = transactions(&cluster);
+    std::thread::sleep(5 * HEARTBEAT.interval);
+    assert_eq!(transactions(&cluster) - idle, 0, "nothing happens");
+
+    let mut unhurried = spec("numbers", 4);
+    unhurried.configuration.insert("execution.checkpointing.interval".into(), "1 h".into());
+    handle.submit(JOB, unhurried).unwrap();
+    wait_for_tasks(&handle);
+    assert_eq!(
+        transactions(&cluster) - idle,
+        2,
+        "from submission to running: the submission, the assignment"
+    );
+
+    let before = transactions(&cluster);
+    // Closes the session, too.
+    first.stop();
+    wait_for("the other leads", || leads(&second.handle()));
+    wait_for_tasks(&second.handle());
+    finish(&cluster, &second.handle());
+    // The session's end and the office; a checkpoint of the new leader, the last one, and the result.
+    assert_eq!(transactions(&cluster) - before, 5, "from one leader to the next, and to the end");
+}
