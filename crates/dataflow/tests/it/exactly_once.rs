@@ -179,7 +179,7 @@ impl Committer for Committed {
         Ok(())
     }
 
-    fn recover(&self, _lineage: &str, committables: &[Committable]) -> OperatorResult<()> {
+    fn recover(&self, _lineage: &str, _: Option<u32>, committables: &[Committable]) -> OperatorResult<()> {
         self.commit(committables)
     }
 }

@@ -51,7 +51,10 @@ impl Client {
         format!("http://{}{path}", self.address)
     }
 
-    fn answer(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Failure> {
+    fn answer(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value, Failure> {
         let unreachable = |error: ureq::Error| {
             Failure::job(format!(
                 "the JobManager at {} does not answer: {error}; name another with -m HOST:PORT",
@@ -101,6 +104,8 @@ fn address(target: &Target, config: &Config) -> Result<String, Failure> {
     };
     match leader().map_err(Failure::job)? {
         Some(leader) if !leader.rest_address.is_empty() => Ok(leader.rest_address),
-        _ => Err(Failure::job("ZooKeeper names no leading JobManager with a REST API: start one, or use -m HOST:PORT")),
+        _ => Err(Failure::job(
+            "ZooKeeper names no leading JobManager with a REST API: start one, or use -m HOST:PORT",
+        )),
     }
 }

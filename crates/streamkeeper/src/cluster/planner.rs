@@ -37,7 +37,9 @@ impl SqlPlanner {
 
     fn session(&self, spec: &JobSpec) -> Result<(Session, PlannedJob), String> {
         if spec.kind != JobKind::Sql {
-            return Err("it is a compiled program: start the program itself as the cluster's processes".into());
+            return Err(
+                "it is a compiled program: start the program itself as the cluster's processes".into()
+            );
         }
         let mut config = streamkeeper_sql::config::new().and_keys(streamkeeper_cluster::config::KEYS);
         for (key, value) in &spec.configuration {
