@@ -48,8 +48,7 @@ impl Term {
             let adopts = match self.jobs.get(job).map(|job| &job.phase) {
                 None => live && !self.ended.contains(job),
                 Some(Phase::Reading | Phase::Gathering(..)) => true,
-                Some(Phase::Starting | Phase::Running(_)) => returned && counted_on.contains(job),
-                Some(Phase::Ending) => false,
+                Some(Phase::Starting | Phase::Running(_) | Phase::Ending) => false,
             };
             if adopts {
                 pending.insert(*job);
