@@ -218,11 +218,7 @@ impl Shell {
             Event::Dead(epoch, worker) => self.in_term(epoch, |term| term.died(&worker)),
             Event::Read(epoch, job, run, found) => self.in_term(epoch, |term| term.on_read(job, run, *found)),
             Event::Started(epoch, job, run, started) => {
-                if self.term.as_ref().is_some_and(|term| term.epoch == epoch) {
-                    self.in_term(epoch, |term| term.on_started(job, run, *started));
-                } else if let Ok(started) = *started {
-                    started.master.abandon();
-                }
+                self.in_term(epoch, |term| term.on_started(job, run, *started));
             }
             Event::Status(epoch, job, run, status) => {
                 self.in_term(epoch, |term| term.on_master(job, run, status));

@@ -201,18 +201,19 @@ impl Term {
     ) {
         let job = self.jobs.get_mut(&id).filter(|job| job.run == run);
         match (job, started) {
-            (Some(job), Ok(StartedJob { master, name, vertices })) => {
-                job.name = name;
-                job.vertices = vertices;
+            (Some(job), Ok(mut started)) => {
+                let Some(master) = started.take_master() else { return };
+                job.name = std::mem::take(&mut started.name);
+                job.vertices = std::mem::take(&mut started.vertices);
                 if job.cancelled {
                     master.cancel();
                 }
                 job.started(master);
                 self.on_status(id, run);
             }
-            (None, Ok(started)) => started.master.abandon(),
             (Some(_), Err(reason)) => self.end(id, JobState::Failed, Some(reason)),
-            (None, Err(_)) => {}
+            // Of a master that nobody wants any more.
+            (None, _) => {}
         }
     }
 
