@@ -76,6 +76,10 @@ pub(super) struct RunningJob {
     /// A reason to fail that does not come from its master.
     pub(super) broken: Option<String>,
     pub(super) cancelled: bool,
+    /// Version of its checkpoint pointer, as it was seen last.
+    pub(super) pointer: Option<i32>,
+    /// Its slots are to be spread anew, at its next checkpoint.
+    pub(super) moving: bool,
 }
 
 impl RunningJob {
@@ -93,6 +97,8 @@ impl RunningJob {
             state: JobStatus::Created,
             broken: None,
             cancelled: false,
+            pointer: None,
+            moving: false,
         }
     }
 
@@ -134,6 +140,10 @@ impl RunningJob {
 
     /// What a TaskManager has of it.
     pub(super) fn take_inventory(&mut self, worker: &WorkerId, inventory: Inventory) {
+        // It contains what was said before it.
+        self.kept.retain(|what| match what {
+            Kept::Report(from, _) | Kept::Lost(from) => from != worker,
+        });
         for task in &inventory.tasks {
             self.observe(worker, task.task, state_name(&task.state), None);
         }
@@ -176,6 +186,13 @@ impl RunningJob {
             known.state = state;
             known.metrics = metrics.unwrap_or_else(|| std::mem::take(&mut known.metrics));
         }
+    }
+
+    /// Takes the version of its checkpoint pointer; whether this is the moment to spread its slots anew: a checkpoint has just
+    /// completed, so that little is done twice.
+    pub(super) fn is_to_move(&mut self, pointer: Option<i32>) -> bool {
+        let advanced = pointer.is_some() && std::mem::replace(&mut self.pointer, pointer) != pointer;
+        advanced && self.moving && matches!(self.phase, Phase::Running(_))
     }
 
     /// The TaskManagers whose inventories it waits for.

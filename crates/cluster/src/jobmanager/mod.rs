@@ -6,11 +6,11 @@
 //! what runs. When it leads no more it abandons its masters, and all tasks run on.
 //!
 //! - `shell`: the thread that all of this happens on; `follow`: what it learns from ZooKeeper; `standby`: the watch on the leader
-//! - `term`: one leadership, with its `links` to TaskManagers and their `roster` (pure)
+//! - `term`: one leadership; `members`: its TaskManagers, with `links` to them and their `roster` (pure)
 //! - `job`: one job of it; `start`: reading, planning and ending it, on a thread of their own; `documents`: its documents (pure)
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
 //! - `persist`: writes that have to be done
-//! - `handle`, [`view`]: what REST and the command line see and do
+//! - `handle`, [`view`], `seen`: what REST and the command line do and see
 
 mod documents;
 mod follow;
@@ -18,8 +18,10 @@ mod gate;
 mod handle;
 mod job;
 mod links;
+mod members;
 mod persist;
 mod roster;
+mod seen;
 mod shell;
 mod standby;
 mod start;
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use streamkeeper_coordination::Cluster;
 use streamkeeper_coordination::election::CandidateInfo;
@@ -63,6 +66,9 @@ pub struct JobManagerOptions {
     pub heartbeat: Heartbeat,
     /// `execution.checkpointing.dir` of jobs that do not say: a directory that all processes of the cluster have.
     pub checkpoint_directory: PathBuf,
+    /// `jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout`: how long TaskManagers must have been the same
+    /// before running jobs are spread over new ones, each at its next checkpoint.
+    pub stabilization: Duration,
 }
 
 impl JobManagerOptions {
@@ -82,6 +88,7 @@ impl JobManagerOptions {
             rest_address: String::new(),
             heartbeat: Heartbeat::default(),
             checkpoint_directory: checkpoint_directory.into(),
+            stabilization: Duration::from_secs(60),
         }
     }
 }
@@ -120,6 +127,7 @@ impl JobManager {
             cluster: options.layout.base().to_owned(),
             heartbeat: options.heartbeat,
             checkpoint_directory: options.checkpoint_directory,
+            stabilization: options.stabilization,
         };
         let shell = Shell::new(setup, planner, events.clone(), leading, following);
         let thread = std::thread::Builder::new()

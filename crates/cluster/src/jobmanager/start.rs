@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) roster: Arc<Mutex<Roster>>,
     pub(super) planner: Arc<dyn Planner>,
     pub(super) checkpoint_directory: PathBuf,
+    /// How long TaskManagers must have been the same before slots move to new ones.
+    pub(super) stabilization_ms: u64,
     pub(super) events: Sender<Event>,
 }
 
@@ -85,11 +87,25 @@ pub(super) fn read(shared: &Shared, job: JobId) -> Option<std::result::Result<Re
     Some(Details::of(&assignment).map(|details| ReadJob { spec, job: found, details }))
 }
 
-/// A job that has a master.
+/// A job that has a master, which is abandoned when nobody takes it.
 pub(super) struct StartedJob {
-    pub(super) master: JobHandle,
+    master: Option<JobHandle>,
     pub(super) name: String,
     pub(super) vertices: Vec<VertexShape>,
+}
+
+impl StartedJob {
+    pub(super) fn take_master(&mut self) -> Option<JobHandle> {
+        self.master.take()
+    }
+}
+
+impl Drop for StartedJob {
+    fn drop(&mut self) {
+        if let Some(master) = &self.master {
+            master.abandon();
+        }
+    }
 }
 
 /// What a master is started with.
@@ -173,7 +189,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }
-    Ok(StartedJob { master, name, vertices })
+    Ok(StartedJob { master: Some(master), name, vertices })
 }
 
 /// Where the checkpoints of a job will be that was never placed, and which it begins with.

@@ -1,26 +1,23 @@
 //! One leadership: the TaskManagers that have registered in it, and the jobs.
 //!
 //! Invariants: a job is adopted only when each TaskManager that may have tasks of it has said so, or is dead, or has had its time.
-//! Whoever comes later with tasks that nobody counts on stops them. A TaskManager that comes back after its connection broke may have
-//! missed orders: its jobs are taken over anew, by the same way in which a new leader does.
+//!
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::jobs::{DesiredState, JobState, JobsView};
-use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
 
 use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob};
 use super::lock;
+use super::members::probe;
 use super::shell::Event;
 use super::start::{Clerk, End, Shared, Start, StartedJob, read, start};
 use crate::error::Result;
 use crate::job_id::JobId;
-use crate::rpc::connection::Connection;
-use crate::rpc::message::{Command, FromTaskManager, Registration};
-use crate::rpc::server::refuses;
+use crate::rpc::message::{Command, FromTaskManager};
 use crate::time::monotonic_ms;
 
 pub(super) struct Term {
@@ -29,29 +26,32 @@ pub(super) struct Term {
     pub(super) epoch: u64,
     clerk: Clerk,
     /// Of those who have registered: the jobs whose inventories are still to come.
-    workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
-    /// Registered in ZooKeeper, but their ports refuse.
-    dead: BTreeSet<WorkerId>,
+    pub(super) workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
+    /// Had slots before this leadership: whether they are dead is found out.
+    probed: BTreeSet<WorkerId>,
+    /// Their ports refuse.
+    pub(super) dead: BTreeSet<WorkerId>,
     /// Jobs that have ended in this term, while ZooKeeper may still show them.
-    ended: BTreeSet<JobId>,
+    pub(super) ended: BTreeSet<JobId>,
     runs: u64,
+    /// When slots are spread anew, unless TaskManagers come or go before.
+    pub(super) rebalance_at: Option<u64>,
 }
 
 impl Term {
-    pub(super) fn begin(shared: Shared, members: &TaskManagers) -> Result<Self> {
+    pub(super) fn begin(shared: Shared) -> Result<Self> {
         let epoch = shared.leadership.epoch();
-        for (id, member) in members.iter() {
-            probe(&shared, id, &member.data_address);
-        }
         Ok(Self {
             epoch,
             shared,
             clerk: Clerk::start()?,
             workers: BTreeMap::new(),
+            probed: BTreeSet::new(),
             dead: BTreeSet::new(),
             ended: BTreeSet::new(),
             jobs: BTreeMap::new(),
             runs: 0,
+            rebalance_at: None,
         })
     }
 
@@ -80,6 +80,10 @@ impl Term {
             let desired = job.desired.as_ref().map(|desired| desired.value.state);
             if desired == Some(DesiredState::Canceled) {
                 self.cancel(id);
+            }
+            let pointer = job.checkpoint.as_ref().map(|checkpoint| checkpoint.version);
+            if self.jobs.get_mut(&id).is_some_and(|job| job.is_to_move(pointer)) {
+                self.take_over_anew(id, None);
             }
         }
     }
@@ -136,21 +140,25 @@ impl Term {
         }
         if let Some(details) = &read.details {
             lock(&self.shared.roster).reserve(id, details.slots.clone());
+            // One that is not in ZooKeeper may have lost its session, and nothing else.
+            for worker in details.workers() {
+                if !self.workers.contains_key(&worker.id) && self.probed.insert(worker.id.clone()) {
+                    probe(&self.shared, &worker.id, &worker.exchange_address);
+                }
+            }
         }
         job.phase = Phase::Gathering(Box::new(read), monotonic_ms() + GATHER_MS);
     }
 
     /// Starts the masters of jobs that need not wait any more.
-    pub(super) fn start_gathered(&mut self, members: Option<&TaskManagers>) {
+    pub(super) fn start_gathered(&mut self) {
         let now = monotonic_ms();
         let mut ready = Vec::new();
         for (id, job) in &self.jobs {
             let Phase::Gathering(_, deadline) = &job.phase else { continue };
             let settled = |worker: &WorkerId| match self.workers.get(worker) {
                 Some(pending) => !pending.contains(id),
-                None => {
-                    self.dead.contains(worker) || members.is_some_and(|members| members.get(worker).is_none())
-                }
+                None => self.dead.contains(worker),
             };
             if now >= *deadline || job.wants().iter().all(settled) {
                 ready.push(*id);
@@ -158,9 +166,16 @@ impl Term {
         }
         for id in ready {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
+            let Phase::Gathering(mut read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
                 continue;
             };
+            if let Some(details) = &mut read.details
+                && std::mem::take(&mut job.moving)
+                && let Some(better) = lock(&self.shared.roster).rebalance(id)
+            {
+                tracing::info!("job {id} ({}) is spread over its TaskManagers anew", job.name);
+                details.move_to(&better);
+            }
             let details = Start {
                 job: id,
                 run: job.run,
@@ -186,18 +201,19 @@ impl Term {
     ) {
         let job = self.jobs.get_mut(&id).filter(|job| job.run == run);
         match (job, started) {
-            (Some(job), Ok(StartedJob { master, name, vertices })) => {
-                job.name = name;
-                job.vertices = vertices;
+            (Some(job), Ok(mut started)) => {
+                let Some(master) = started.take_master() else { return };
+                job.name = std::mem::take(&mut started.name);
+                job.vertices = std::mem::take(&mut started.vertices);
                 if job.cancelled {
                     master.cancel();
                 }
                 job.started(master);
                 self.on_status(id, run);
             }
-            (None, Ok(started)) => started.master.abandon(),
             (Some(_), Err(reason)) => self.end(id, JobState::Failed, Some(reason)),
-            (None, Err(_)) => {}
+            // Of a master that nobody wants any more.
+            (None, _) => {}
         }
     }
 
@@ -274,17 +290,12 @@ impl Term {
         }
     }
 
-    fn resources_changed(&self) {
+    pub(super) fn resources_changed(&self) {
         for job in self.jobs.values() {
             if let Phase::Running(master) = &job.phase {
                 master.resources_changed();
             }
         }
-    }
-
-    /// A TaskManager has connected; what it has is still to come.
-    pub(super) fn connected(&mut self, worker: WorkerId, number: u64, connection: Connection) {
-        self.shared.links.insert(worker, number, connection);
     }
 
     /// Something comes from a TaskManager.
@@ -298,8 +309,9 @@ impl Term {
             FromTaskManager::Heartbeat => {}
             FromTaskManager::Register(registration) => self.register(registration, jobs),
             FromTaskManager::Inventory(id, inventory) => {
-                if let Some(pending) = self.workers.get_mut(worker) {
-                    pending.remove(&id);
+                // One that was not waited for is of tasks that have been told to stop.
+                if !self.workers.get_mut(worker).is_some_and(|pending| pending.remove(&id)) {
+                    return;
                 }
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 match (&job.phase, inventory) {
@@ -328,43 +340,8 @@ impl Term {
         }
     }
 
-    fn register(&mut self, registration: Registration, jobs: Option<&JobsView>) {
-        let Registration { worker, slots, jobs: has } = registration;
-        let id = worker.id.clone();
-        tracing::info!("TaskManager {id} has registered with {slots} slots, {} jobs run there", has.len());
-        let (returned, counted_on) = {
-            let mut roster = lock(&self.shared.roster);
-            (roster.registered(worker, slots), roster.jobs_on(&id))
-        };
-        self.dead.remove(&id);
-        let mut pending = BTreeSet::new();
-        for job in &has {
-            let live = jobs.is_none_or(|jobs| jobs.job(&job.to_string()).is_some_and(|job| job.is_live()));
-            let adopts = match self.jobs.get(job).map(|job| &job.phase) {
-                None => live && !self.ended.contains(job),
-                Some(Phase::Reading | Phase::Gathering(..)) => true,
-                Some(Phase::Starting | Phase::Running(_)) => returned && counted_on.contains(job),
-                Some(Phase::Ending) => false,
-            };
-            if adopts {
-                pending.insert(*job);
-            } else {
-                self.shared.links.send(&id, Command::Close(*job));
-            }
-        }
-        self.workers.insert(id.clone(), pending);
-        if returned {
-            // Orders may have been lost, of jobs of which nothing runs there as well.
-            for job in counted_on {
-                self.take_over_anew(job, Some(&id));
-            }
-        } else {
-            self.resources_changed();
-        }
-    }
-
     /// Replaces the master of a job by one that asks all TaskManagers what they have, but `told`, who says so unasked.
-    fn take_over_anew(&mut self, id: JobId, told: Option<&WorkerId>) {
+    pub(super) fn take_over_anew(&mut self, id: JobId, told: Option<&WorkerId>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if !matches!(job.phase, Phase::Starting | Phase::Running(_)) {
             return;
@@ -384,85 +361,17 @@ impl Term {
         self.read(id, run, old);
     }
 
-    /// A TaskManager's connection has broken: whether it is dead is found out.
-    pub(super) fn disconnected(&mut self, worker: &WorkerId, members: Option<&TaskManagers>) {
-        self.shared.links.remove(worker);
-        let address = {
-            let mut roster = lock(&self.shared.roster);
-            roster.disconnected(worker, monotonic_ms());
-            roster.member(worker).map(|member| member.worker.exchange_address.clone())
-        };
-        if members.is_some_and(|members| members.get(worker).is_none()) {
-            self.died(worker);
-        } else if let Some(address) = address {
-            probe(&self.shared, worker, &address);
-        }
-    }
-
-    /// A TaskManager's port refuses connections, or its znode is gone.
-    pub(super) fn died(&mut self, worker: &WorkerId) {
-        self.dead.insert(worker.clone());
-        if lock(&self.shared.roster).died(worker) {
-            self.lost(worker);
-        }
-    }
-
-    /// Takes the TaskManagers as ZooKeeper shows them: who has left there, and has no connection, is dead.
-    pub(super) fn see_members(&mut self, members: &TaskManagers) {
-        let gone: Vec<_> =
-            self.workers.keys().filter(|worker| members.get(worker).is_none()).cloned().collect();
-        for worker in gone {
-            if lock(&self.shared.roster).died(&worker) {
-                self.lost(&worker);
-            }
-        }
-    }
-
-    /// Loses TaskManagers that have not come back in time.
-    pub(super) fn tick(&mut self) {
-        let lost = lock(&self.shared.roster).lost(monotonic_ms());
-        for worker in lost {
-            self.lost(&worker);
-        }
-    }
-
-    fn lost(&mut self, worker: &WorkerId) {
-        tracing::warn!("TaskManager {worker} is lost");
-        self.workers.remove(worker);
-        for job in self.jobs.values_mut() {
-            job.inventories.remove(worker);
-            job.tell(Kept::Lost(worker.clone()));
-        }
-    }
-
     /// When something is due.
     pub(super) fn next_tick(&self) -> Option<u64> {
         let deadlines = self.jobs.values().filter_map(|job| match &job.phase {
             Phase::Gathering(_, deadline) => Some(*deadline),
             _ => None,
         });
-        deadlines.chain(lock(&self.shared.roster).next_tick()).min()
+        deadlines.chain(lock(&self.shared.roster).next_tick()).chain(self.rebalance_at).min()
     }
 }
 
 /// The job is not there any more, unless somebody else leads.
 fn gone(shared: &Shared) -> Option<std::result::Result<ReadJob, String>> {
     (!shared.leadership.is_revoked()).then(|| Err(String::new()))
-}
-
-/// Finds out, on a thread of its own, whether a TaskManager's process is dead.
-fn probe(shared: &Shared, worker: &str, address: &str) {
-    if address.is_empty() {
-        return;
-    }
-    let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
-    let (worker, address) = (worker.to_owned(), address.to_owned());
-    let probe = move || {
-        if refuses(&address) {
-            let _ = events.send(Event::Dead(epoch, worker));
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("probe".into()).spawn(probe) {
-        tracing::warn!("whether a TaskManager is dead is not found out: {error}");
-    }
 }

@@ -161,6 +161,7 @@ fn start_job_manager(config: &Config, data: Option<&Path>) -> Result<(JobManager
         host: cluster.rpc_host(),
         rest_address: format!("{}:{}", cluster.rest_host(), rest.address().port()),
         heartbeat: cluster.heartbeat(),
+        stabilization: cluster.stabilization(),
         ..JobManagerOptions::new(
             "jobmanager",
             cluster.layout().map_err(Failure::usage)?,

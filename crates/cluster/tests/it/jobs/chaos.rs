@@ -54,11 +54,13 @@ impl World {
             }
             2 => {
                 let manager = self.managers.swap_remove(leader);
-                // Its session goes on, now and then.
-                if self.random.below(2) == 0 {
-                    std::mem::forget(manager.zookeeper().clone());
-                }
+                let session = manager.zookeeper().clone();
                 drop(manager);
+                // The session outlives it, as that of a process that was killed does.
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_secs(1));
+                    drop(session);
+                });
                 let name = self.name("jm");
                 self.managers.push(self.cluster.job_manager(&name));
                 "the leader dies"
@@ -86,7 +88,9 @@ impl World {
 }
 
 fn run(seed: u64, faults: usize) {
-    let cluster = TestCluster::start();
+    let mut cluster = TestCluster::start();
+    // Jobs move to new TaskManagers meanwhile, with every other seed.
+    cluster.stabilization = Duration::from_millis(if seed.is_multiple_of(2) { 60 } else { 60_000 });
     let mut world = World {
         managers: vec![cluster.job_manager("jm-a"), cluster.job_manager("jm-b")],
         workers: ["tm-a", "tm-b", "tm-c"].map(|name| cluster.task_manager(name, 2)).into(),

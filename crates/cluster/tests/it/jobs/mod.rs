@@ -29,6 +29,8 @@ struct TestCluster {
     address: SocketAddr,
     directory: tempfile::TempDir,
     numbers: Numbers,
+    stabilization: Duration,
+    grace: Duration,
 }
 
 fn keeper(address: Option<SocketAddr>, directory: &Path) -> Keeper {
@@ -48,7 +50,8 @@ impl TestCluster {
         let directory = tempfile::tempdir().unwrap();
         let keeper = keeper(None, &directory.path().join("zookeeper"));
         let address = keeper.client_address().unwrap();
-        Self { keeper: Some(keeper), address, directory, numbers: Numbers::default() }
+        let (stabilization, grace) = (Duration::from_secs(60), Duration::from_secs(60));
+        Self { keeper: Some(keeper), address, directory, numbers: Numbers::default(), stabilization, grace }
     }
 
     fn options(&self) -> Options {
@@ -64,6 +67,7 @@ impl TestCluster {
         let checkpoints = self.directory.path().join("checkpoints");
         let mut options = JobManagerOptions::new(name, Layout::default(), self.options(), checkpoints);
         options.heartbeat = HEARTBEAT;
+        options.stabilization = self.stabilization;
         JobManager::start(options, Arc::new(self.numbers.clone())).unwrap()
     }
 
@@ -72,6 +76,7 @@ impl TestCluster {
         let exchange = exchange();
         let address = exchange.address().to_owned();
         options.slots = slots;
+        options.data_plane_grace = self.grace;
         options.heartbeat = HEARTBEAT;
         options.network = Some((Arc::new(exchange), address));
         TaskManager::start(options, Arc::new(self.numbers.clone())).unwrap()
@@ -321,4 +326,103 @@ fn connections_that_break_restart_nothing() {
     wait_for_checkpoint(&handle);
     assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
     assert_eq!(finish(&cluster, &handle).restarts, 0);
+}
+
+#[test]
+fn a_job_spreads_over_a_new_task_manager_at_a_checkpoint() {
+    let mut cluster = TestCluster::start();
+    cluster.stabilization = Duration::from_millis(50);
+    let manager = cluster.job_manager("jm");
+    let _first = cluster.task_manager("a", 4);
+    let handle = manager.handle();
+    cluster.numbers.allow(ALL / 3);
+    wait_for("a leader", || leads(&handle));
+    handle.submit(JOB, spec("numbers", 4)).unwrap();
+    wait_for_tasks(&handle);
+    wait_for_checkpoint(&handle);
+    let second = cluster.task_manager("b", 4);
+    wait_for("two slots have moved", || {
+        let moved = |vertex: &Vec<(u32, String)>| {
+            vertex.iter().all(|(attempt, _)| *attempt == 1)
+                && vertex.iter().filter(|(_, worker)| worker == second.id()).count() == 2
+        };
+        placement(&wait_for_tasks(&handle)).iter().all(moved)
+    });
+    assert_eq!(finish(&cluster, &handle).restarts, 1);
+}
+
+#[test]
+fn sources_pause_without_leader_and_zookeeper_and_then_go_on() {
+    let mut cluster = TestCluster::start();
+    cluster.grace = Duration::from_millis(300);
+    let manager = cluster.job_manager("jm");
+    let _workers = [cluster.task_manager("a", 2), cluster.task_manager("b", 2)];
+    let handle = manager.handle();
+    wait_for("a leader", || leads(&handle));
+    handle.submit(JOB, spec("numbers", 4)).unwrap();
+    let before = placement(&wait_for_tasks(&handle));
+    drop(cluster.keeper.take());
+    drop((manager, handle));
+    let read = || cluster.numbers.read.load(Ordering::SeqCst);
+    wait_for("the sources pause", || {
+        let before = read();
+        cluster.numbers.allow(50);
+        std::thread::sleep(Duration::from_millis(100));
+        read() == before
+    });
+    let directory = cluster.directory.path().join("zookeeper");
+    let paused_at = read();
+    cluster.keeper = Some(keeper(Some(cluster.address), &directory));
+    let manager = cluster.job_manager("next");
+    let handle = manager.handle();
+    wait_for("a leader", || leads(&handle));
+    assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
+    wait_for("the sources go on", || read() > paused_at);
+    finish(&cluster, &handle);
+}
+
+/// Transactions so far, by the server's zxid.
+fn transactions(cluster: &TestCluster) -> i64 {
+    cluster.keeper.as_ref().unwrap().core().ask(|core| core.last_proposed_zxid()).unwrap()
+}
+
+#[test]
+fn zookeeper_is_written_to_as_little_as_was_promised() {
+    let cluster = TestCluster::start();
+    let first = cluster.job_manager("first");
+    let _workers = [cluster.task_manager("a", 2), cluster.task_manager("b", 2)];
+    let handle = first.handle();
+    cluster.numbers.allow(ALL / 3);
+    wait_for("a leader and TaskManagers", || {
+        let view = handle.view().unwrap();
+        view.is_leader && view.task_managers.iter().filter(|t| t.connected).count() == 2
+    });
+    let second = cluster.job_manager("second");
+    let latches = Layout::default().latches();
+    wait_for("a standby", || block_on(first.zookeeper().children(&latches)).unwrap().0.len() == 2);
+
+    let idle = transactions(&cluster);
+    std::thread::sleep(5 * HEARTBEAT.interval);
+    assert_eq!(transactions(&cluster) - idle, 0, "nothing happens");
+
+    let mut unhurried = spec("numbers", 4);
+    unhurried.configuration.insert("execution.checkpointing.interval".into(), "1 h".into());
+    handle.submit(JOB, unhurried).unwrap();
+    wait_for_tasks(&handle);
+    assert_eq!(
+        transactions(&cluster) - idle,
+        2,
+        "from submission to running: the submission, the assignment"
+    );
+
+    let before = transactions(&cluster);
+    // Closes the session, too.
+    first.stop();
+    wait_for("the other leads", || leads(&second.handle()));
+    wait_for_tasks(&second.handle());
+    finish(&cluster, &second.handle());
+    // The session's end and the office; a checkpoint of the new leader, the last one, and the result. An office that is taken twice,
+    // since the leader is gone in two ways, fails the second time, and that has a number, too.
+    let cost = transactions(&cluster) - before;
+    assert!((5..=6).contains(&cost), "{cost} from one leader to the next, and to the end");
 }
