@@ -56,6 +56,9 @@ pub enum Error {
     /// TLS's library refuses keys and certificates.
     #[error("TLS between TaskManagers cannot be set up: {0}")]
     TlsSetup(#[from] rustls::Error),
+    /// The REST API cannot be served.
+    #[error("the REST API cannot be served: {0}")]
+    Rest(io::Error),
     /// The process is being stopped.
     #[error("{0} has been stopped")]
     Stopped(&'static str),

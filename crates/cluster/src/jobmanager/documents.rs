@@ -112,11 +112,17 @@ mod tests {
         let created = JobStatus { state: JobState::Created, since_ms: 1, ..JobStatus::default() };
         assert_eq!(starved(&created, 2), None, "it still waits for the first time");
         let first = placed(&created, 5);
-        assert_eq!((first.state, first.since_ms, first.started_ms, first.restarts), (JobState::Running, 5, 5, 0));
+        assert_eq!(
+            (first.state, first.since_ms, first.started_ms, first.restarts),
+            (JobState::Running, 5, 5, 0)
+        );
         let waits = starved(&first, 7).expect("it ran");
         assert_eq!((waits.state, waits.since_ms, starved(&waits, 8)), (JobState::Restarting, 7, None));
         let again = placed(&waits, 9);
-        assert_eq!((again.state, again.since_ms, again.started_ms, again.restarts), (JobState::Running, 9, 5, 1));
+        assert_eq!(
+            (again.state, again.since_ms, again.started_ms, again.restarts),
+            (JobState::Running, 9, 5, 1)
+        );
     }
 
     #[test]
@@ -129,7 +135,10 @@ mod tests {
         assert_eq!(Details::of(&written), Ok(None), "no regions: never placed");
         written.regions.push(RegionAssignment::default());
         let details = Details::of(&written).expect("readable").expect("placed");
-        assert_eq!((details.workers(), details.attempts, details.restored), (slots.to_vec(), attempts, Some(7)));
+        assert_eq!(
+            (details.workers(), details.attempts, details.restored),
+            (slots.to_vec(), attempts, Some(7))
+        );
         written.details = serde_json::json!({"slots": 3});
         assert!(Details::of(&written).is_err());
     }

@@ -35,22 +35,32 @@ impl Following {
 }
 
 /// Follows everything, and stands for election.
-pub(super) fn follow(cluster: &Cluster, candidate: CandidateInfo, events: Sender<Event>) -> Result<Following> {
+pub(super) fn follow(
+    cluster: &Cluster,
+    candidate: CandidateInfo,
+    events: Sender<Event>,
+) -> Result<Following> {
     let (depose, deposed) = mpsc::channel(DEPOSED);
     let tasks = vec![
         spawn(stand(cluster.clone(), candidate, events.clone(), deposed))?,
-        spawn(each(cluster.clone(), events.clone(), |c| async move { c.watch_leader().await }, |leader| {
-            leader.as_ref().clone().map(Event::Leader)
-        }))?,
+        spawn(each(
+            cluster.clone(),
+            events.clone(),
+            |c| async move { c.watch_leader().await },
+            |leader| leader.as_ref().clone().map(Event::Leader),
+        ))?,
         spawn(each(
             cluster.clone(),
             events.clone(),
             |c| async move { c.watch_task_managers().await },
             |members| Some(Event::Members(members)),
         ))?,
-        spawn(each(cluster.clone(), events, |c| async move { c.watch_jobs().await }, |jobs| {
-            Some(Event::Jobs(jobs))
-        }))?,
+        spawn(each(
+            cluster.clone(),
+            events,
+            |c| async move { c.watch_jobs().await },
+            |jobs| Some(Event::Jobs(jobs)),
+        ))?,
     ];
     Ok(Following { _tasks: tasks, depose })
 }

@@ -20,7 +20,10 @@ pub(super) enum Failure {
 }
 
 /// Does a write, which may be done more than once, again and again until its outcome is known or this leads no more. Blocks.
-pub(super) fn persist<T, F>(leadership: &Leadership, mut write: impl FnMut() -> F) -> std::result::Result<T, Failure>
+pub(super) fn persist<T, F>(
+    leadership: &Leadership,
+    mut write: impl FnMut() -> F,
+) -> std::result::Result<T, Failure>
 where
     F: Future<Output = Result<T>>,
 {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument, Leadership};
-use streamkeeper_coordination::jobs::JobsView;
+use streamkeeper_coordination::jobs::{Job, JobsView};
 use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::JobStatus;
+use streamkeeper_dataflow::task::TaskId;
 
 use super::follow::Following;
 use super::job::{Phase, ReadJob, RunningJob};
@@ -63,10 +64,14 @@ pub(super) enum Event {
     Started(u64, JobId, u64, Box<Result<StartedJob, String>>),
     /// What that says.
     Status(u64, JobId, u64, JobStatus),
+    /// Tasks have been told to start.
+    Deploying(u64, JobId, WorkerId, Vec<TaskId>),
     /// It cannot go on.
     Broken(u64, JobId, String),
     /// Its result is written.
     Ended(u64, JobId),
+    /// Somebody wants to know whether this JobManager leads, and who does.
+    Leadership(Sender<(bool, Option<LeaderDocument>)>),
     /// Somebody wants to see everything.
     View(Sender<ClusterView>),
     /// Somebody wants to see a job.
@@ -132,8 +137,7 @@ impl Shell {
         leading: Leading,
         following: Following,
     ) -> Self {
-        let standby =
-            Standby::new(setup.id.clone(), setup.cluster.clone(), setup.heartbeat, events.clone());
+        let standby = Standby::new(setup.id.clone(), setup.cluster.clone(), setup.heartbeat, events.clone());
         Self {
             setup,
             planner,
@@ -156,9 +160,7 @@ impl Shell {
             let due = self.term.as_ref().and_then(Term::next_tick);
             let event = match due {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => {
-                    inbox.recv_timeout(Duration::from_millis(due.saturating_sub(monotonic_ms())))
-                }
+                Some(due) => inbox.recv_timeout(Duration::from_millis(due.saturating_sub(monotonic_ms()))),
             };
             match event {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -182,7 +184,9 @@ impl Shell {
             Event::Election(ElectionEvent::Suspended) => {
                 tracing::warn!("ZooKeeper cannot be reached: nothing is written, everything else goes on");
             }
-            Event::Election(ElectionEvent::Resumed) => tracing::info!("ZooKeeper is back, and this JobManager leads"),
+            Event::Election(ElectionEvent::Resumed) => {
+                tracing::info!("ZooKeeper is back, and this JobManager leads")
+            }
             Event::Election(ElectionEvent::Revoked) => self.step_down(),
             Event::Leader(leader) => self.on_leader(leader),
             Event::Members(members) => {
@@ -226,9 +230,13 @@ impl Shell {
             Event::Status(epoch, job, run, status) => {
                 self.in_term(epoch, |term| term.on_master(job, run, status));
             }
+            Event::Deploying(epoch, job, worker, tasks) => {
+                self.in_term(epoch, |term| term.on_deploying(job, &worker, &tasks));
+            }
             Event::Broken(epoch, job, reason) => self.in_term(epoch, |term| term.on_broken(job, reason)),
             Event::Ended(epoch, job) => self.in_term(epoch, |term| term.on_ended(job)),
             // Who asked may have gone.
+            Event::Leadership(reply) => drop(reply.send((self.term.is_some(), self.leader.clone()))),
             Event::View(reply) => drop(reply.send(self.view())),
             Event::Job(job, reply) => drop(reply.send(self.job_view(job))),
             // Ends the loop.
@@ -299,7 +307,8 @@ impl Shell {
             Role::TaskManager { id, .. } => {
                 self.connections += 1;
                 let (events, worker, number) = (self.events.clone(), id.clone(), self.connections);
-                let on_event = move |event| drop(events.send(Event::Rpc(epoch, worker.clone(), number, event)));
+                let on_event =
+                    move |event| drop(events.send(Event::Rpc(epoch, worker.clone(), number, event)));
                 match Connection::open(stream, times, &heartbeat, on_event) {
                     Ok(connection) => term.connected(id, number, connection),
                     Err(error) => tracing::warn!("TaskManager {id} has connected, but {error}"),
@@ -310,7 +319,8 @@ impl Shell {
                     self.standbys.remove(0);
                 }
                 // It says nothing but that it is there.
-                match Connection::open(stream, times, &heartbeat, |_: connection::Event<FromTaskManager>| ()) {
+                match Connection::open(stream, times, &heartbeat, |_: connection::Event<FromTaskManager>| ())
+                {
                     Ok(connection) => self.standbys.push(connection),
                     Err(error) => tracing::warn!("standby {id} has connected, but {error}"),
                 }
@@ -318,7 +328,13 @@ impl Shell {
         }
     }
 
-    fn on_rpc(&mut self, epoch: u64, worker: &WorkerId, number: u64, event: connection::Event<FromTaskManager>) {
+    fn on_rpc(
+        &mut self,
+        epoch: u64,
+        worker: &WorkerId,
+        number: u64,
+        event: connection::Event<FromTaskManager>,
+    ) {
         let Some(term) = self.term.as_mut().filter(|term| term.epoch == epoch) else { return };
         if !term.shared.links.is_current(worker, number) {
             return;
@@ -343,6 +359,7 @@ impl Shell {
                 free_slots: slots.saturating_sub(used),
                 started_ms: member.started_ms,
                 connected: self.term.as_ref().is_some_and(|term| term.is_registered(&id.to_owned())),
+                last_heartbeat_ms: self.term.as_ref().map_or(0, |term| term.heard(&id.to_owned())),
             }
         });
         let jobs = self.jobs.iter().flat_map(|jobs| jobs.jobs());
@@ -356,8 +373,14 @@ impl Shell {
 
     fn job_view(&self, job: JobId) -> Option<JobView> {
         let id = job.to_string();
-        let known = self.jobs.as_ref()?.job(&id)?;
-        Some(self.with_tasks(of_documents(&id, known)))
+        match self.jobs.as_ref().and_then(|jobs| jobs.job(&id)) {
+            Some(known) => Some(self.with_tasks(of_documents(&id, known))),
+            // It was submitted here, and ZooKeeper has not told yet.
+            None => {
+                self.term.as_ref()?.jobs.get(&job)?;
+                Some(self.with_tasks(of_documents(&id, &Job::default())))
+            }
+        }
     }
 
     /// Adds what only the leader knows.
@@ -366,6 +389,7 @@ impl Shell {
         let Some(job) = running.filter(|_| !view.state.is_terminal()) else { return view };
         view.state = job.job_state();
         view.counters = counters(job);
+        view.max_parallelism = job.max_parallelism;
         view.vertices = job
             .vertices
             .iter()
@@ -394,11 +418,18 @@ fn counters(job: &RunningJob) -> CheckpointCounters {
 fn subtask(job: &RunningJob, vertex: usize, subtask: usize) -> SubtaskView {
     match job.tasks.get(&(vertex, subtask)) {
         Some(known) => SubtaskView {
-            state: known.state,
+            state: known.state(),
+            since: known.since.clone(),
             attempt: known.attempt,
             worker: known.worker.clone(),
             metrics: named(&known.metrics),
         },
-        None => SubtaskView { state: "CREATED", attempt: 0, worker: String::new(), metrics: Vec::new() },
+        None => SubtaskView {
+            state: "CREATED",
+            since: vec![("CREATED", job.created_ms)],
+            attempt: 0,
+            worker: String::new(),
+            metrics: Vec::new(),
+        },
     }
 }

@@ -7,9 +7,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::election::Leadership;
-use streamkeeper_coordination::jobs::{
-    Job, JobResult, JobState, JobStatus as StatusDocument, JobStore,
-};
+use streamkeeper_coordination::jobs::{Job, JobResult, JobState, JobStatus as StatusDocument, JobStore};
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::executor::metrics_of;
@@ -20,8 +18,8 @@ use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, job_c
 use super::documents::Details;
 use super::gate::Gate;
 use super::job::ReadJob;
-use super::lock;
 use super::links::Links;
+use super::lock;
 use super::persist::{Failure, persist};
 use super::roster::Roster;
 use super::shell::Event;
@@ -92,6 +90,7 @@ pub(super) struct StartedJob {
     pub(super) master: JobHandle,
     pub(super) name: String,
     pub(super) vertices: Vec<VertexShape>,
+    pub(super) max_parallelism: u16,
 }
 
 /// What a master is started with.
@@ -120,7 +119,12 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
                 CheckpointPlace { directory: known.directory.clone(), lineage: known.lineage.clone() };
             (place, known.restored)
         }
-        None => first_place(shared, job, settings.recovery_path.as_deref(), settings.checkpoint_directory.as_ref())?,
+        None => first_place(
+            shared,
+            job,
+            settings.recovery_path.as_deref(),
+            settings.checkpoint_directory.as_ref(),
+        )?,
     };
     let begin = match read.details {
         Some(known) => Begin::Adopt {
@@ -129,7 +133,8 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         },
         None => restored.map_or(Begin::Fresh, Begin::Restore),
     };
-    let storage = CheckpointStorage::directory(&place.directory, &place.lineage).map_err(|e| e.to_string())?;
+    let storage =
+        CheckpointStorage::directory(&place.directory, &place.lineage).map_err(|e| e.to_string())?;
     let open = OpenJob {
         job,
         spec: serde_json::to_string(&spec).map_err(|e| e.to_string())?,
@@ -150,9 +155,10 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         status,
         events: shared.events.clone(),
     };
-    let pointer = PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
+    let pointer =
+        PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
     let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
-    let vertices = shapes(&graph);
+    let (vertices, max_parallelism) = (shapes(&graph), graph.max_parallelism);
     let mut master = start_master(MasterSetup {
         config: job_config(&name, place.lineage, &settings, config),
         storage: Arc::new(storage),
@@ -168,7 +174,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }
-    Ok(StartedJob { master, name, vertices })
+    Ok(StartedJob { master, name, vertices, max_parallelism })
 }
 
 /// Where the checkpoints of a job will be that was never placed, and which it begins with.

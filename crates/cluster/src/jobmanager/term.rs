@@ -11,6 +11,7 @@ use streamkeeper_coordination::jobs::{DesiredState, JobState, JobsView};
 use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
+use streamkeeper_dataflow::task::TaskId;
 
 use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob};
 use super::lock;
@@ -21,7 +22,7 @@ use crate::job_id::JobId;
 use crate::rpc::connection::Connection;
 use crate::rpc::message::{Command, FromTaskManager, Registration};
 use crate::rpc::server::refuses;
-use crate::time::monotonic_ms;
+use crate::time::{monotonic_ms, now_ms};
 
 pub(super) struct Term {
     pub(super) shared: Shared,
@@ -34,6 +35,8 @@ pub(super) struct Term {
     dead: BTreeSet<WorkerId>,
     /// Jobs that have ended in this term, while ZooKeeper may still show them.
     ended: BTreeSet<JobId>,
+    /// When something came from whom last, in milliseconds since 1970.
+    heard: BTreeMap<WorkerId, i64>,
     runs: u64,
 }
 
@@ -50,6 +53,7 @@ impl Term {
             workers: BTreeMap::new(),
             dead: BTreeSet::new(),
             ended: BTreeSet::new(),
+            heard: BTreeMap::new(),
             jobs: BTreeMap::new(),
             runs: 0,
         })
@@ -66,6 +70,18 @@ impl Term {
     /// Whether a TaskManager has registered and is not lost.
     pub(super) fn is_registered(&self, worker: &WorkerId) -> bool {
         self.workers.contains_key(worker)
+    }
+
+    /// When something came from a TaskManager last, in milliseconds since 1970; 0 for never.
+    pub(super) fn heard(&self, worker: &WorkerId) -> i64 {
+        self.heard.get(worker).copied().unwrap_or(0)
+    }
+
+    /// Tasks of a job have been told to start.
+    pub(super) fn on_deploying(&mut self, id: JobId, worker: &WorkerId, tasks: &[TaskId]) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            tasks.iter().for_each(|task| job.observe_deployment(worker, *task));
+        }
     }
 
     /// Takes the jobs as ZooKeeper shows them.
@@ -158,7 +174,9 @@ impl Term {
         }
         for id in ready {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else { continue };
+            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
+                continue;
+            };
             let details = Start {
                 job: id,
                 run: job.run,
@@ -176,12 +194,18 @@ impl Term {
     }
 
     /// A job's master has started, or cannot be.
-    pub(super) fn on_started(&mut self, id: JobId, run: u64, started: std::result::Result<StartedJob, String>) {
+    pub(super) fn on_started(
+        &mut self,
+        id: JobId,
+        run: u64,
+        started: std::result::Result<StartedJob, String>,
+    ) {
         let job = self.jobs.get_mut(&id).filter(|job| job.run == run);
         match (job, started) {
-            (Some(job), Ok(StartedJob { master, name, vertices })) => {
+            (Some(job), Ok(StartedJob { master, name, vertices, max_parallelism })) => {
                 job.name = name;
                 job.vertices = vertices;
+                job.max_parallelism = max_parallelism;
                 if job.cancelled {
                     master.cancel();
                 }
@@ -281,7 +305,13 @@ impl Term {
     }
 
     /// Something comes from a TaskManager.
-    pub(super) fn on_message(&mut self, worker: &WorkerId, message: FromTaskManager, jobs: Option<&JobsView>) {
+    pub(super) fn on_message(
+        &mut self,
+        worker: &WorkerId,
+        message: FromTaskManager,
+        jobs: Option<&JobsView>,
+    ) {
+        self.heard.insert(worker.clone(), now_ms());
         match message {
             FromTaskManager::Heartbeat => {}
             FromTaskManager::Register(registration) => self.register(registration, jobs),
@@ -397,7 +427,8 @@ impl Term {
 
     /// Takes the TaskManagers as ZooKeeper shows them: who has left there, and has no connection, is dead.
     pub(super) fn see_members(&mut self, members: &TaskManagers) {
-        let gone: Vec<_> = self.workers.keys().filter(|worker| members.get(worker).is_none()).cloned().collect();
+        let gone: Vec<_> =
+            self.workers.keys().filter(|worker| members.get(worker).is_none()).cloned().collect();
         for worker in gone {
             if lock(&self.shared.roster).died(&worker) {
                 self.lost(&worker);
@@ -416,6 +447,7 @@ impl Term {
     fn lost(&mut self, worker: &WorkerId) {
         tracing::warn!("TaskManager {worker} is lost");
         self.workers.remove(worker);
+        self.heard.remove(worker);
         for job in self.jobs.values_mut() {
             job.inventories.remove(worker);
             job.tell(Kept::Lost(worker.clone()));

@@ -10,9 +10,10 @@ use streamkeeper_coordination::election::Leadership;
 use streamkeeper_coordination::jobs::{JobStatus, JobUpdate};
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStore, Pointer};
 use streamkeeper_dataflow::element::CheckpointId;
-use streamkeeper_dataflow::executor::order::{Order, Worker, WorkerId};
+use streamkeeper_dataflow::executor::order::{Deployment, Order, Worker, WorkerId};
 use streamkeeper_dataflow::graph::{JobGraph, VertexId};
 use streamkeeper_dataflow::job::workers::{Deposed, Workers};
+use streamkeeper_dataflow::task::TaskId;
 
 use super::gate::Gate;
 use super::links::Links;
@@ -42,6 +43,19 @@ pub(super) struct JobWorkers {
 }
 
 impl JobWorkers {
+    /// The tasks of a deployment that are a TaskManager's.
+    fn existing(&self, deployment: &Deployment, worker: &WorkerId) -> Vec<TaskId> {
+        let slots = deployment.slots.iter().enumerate().filter(|(_, slot)| slot.id == *worker);
+        let slots: Vec<usize> = slots.map(|(slot, _)| slot).collect();
+        let of = |(vertex, attempt): (&VertexId, &u32)| {
+            let parallelism = self.graph.vertices.get(*vertex).map_or(0, |v| v.parallelism);
+            let slots = slots.iter().copied().filter(move |subtask| *subtask < parallelism);
+            let (vertex, attempt) = (*vertex, *attempt);
+            slots.map(move |subtask| TaskId { vertex, subtask, attempt }).collect::<Vec<_>>()
+        };
+        deployment.vertices.iter().flat_map(of).collect()
+    }
+
     /// Writes what has changed. An error that will not pass ends the job.
     fn write(&self, update: JobUpdate) -> Result<bool, Deposed> {
         let status = update.status.clone();
@@ -70,7 +84,8 @@ impl Workers for JobWorkers {
         current: &[Option<Worker>],
         attempts: &BTreeMap<VertexId, u32>,
     ) -> Result<Option<Vec<Worker>>, Deposed> {
-        let ids: Vec<_> = current.iter().map(|worker| worker.as_ref().map(|worker| worker.id.clone())).collect();
+        let ids: Vec<_> =
+            current.iter().map(|worker| worker.as_ref().map(|worker| worker.id.clone())).collect();
         let placed = lock(&self.roster).place(self.job, &ids);
         let now = u64::try_from(now_ms()).unwrap_or(0);
         let before = lock(&self.status).clone();
@@ -88,8 +103,12 @@ impl Workers for JobWorkers {
 
     fn send(&mut self, worker: &WorkerId, order: Order) {
         self.gate.pass(|| {
-            if matches!(order, Order::Deploy(_)) {
+            if let Order::Deploy(deployment) = &order {
                 self.links.send(worker, Command::Open(Box::new(self.open.clone())));
+                let tasks = self.existing(deployment, worker);
+                // Only seen from outside.
+                let event = Event::Deploying(self.leadership.epoch(), self.job, worker.clone(), tasks);
+                let _ = self.events.send(event);
             }
             self.links.send(worker, Command::Order(self.job, order));
         });
@@ -108,7 +127,8 @@ impl CheckpointStore for PointerInZooKeeper {
     fn load(&self) -> Result<Option<Pointer>, String> {
         let store = streamkeeper_coordination::jobs::JobStore::new(self.leadership.cluster().clone());
         let job = self.job.to_string();
-        let found = persist(&self.leadership, || store.get(&job)).map_err(|failure| format!("{failure:?}"))?;
+        let found =
+            persist(&self.leadership, || store.get(&job)).map_err(|failure| format!("{failure:?}"))?;
         let retained = found.checkpoint.map(|pointer| pointer.value.retained).unwrap_or_default();
         Ok((!retained.is_empty()).then_some(Pointer { v: 1, retained }))
     }

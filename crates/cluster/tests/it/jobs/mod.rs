@@ -1,6 +1,6 @@
 //! Jobs on clusters whose JobManagers and TaskManagers are all in this process, at the embedded keeper.
 
-mod numbers;
+pub(crate) mod numbers;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,11 +23,11 @@ use crate::support::exchange;
 const JOB: JobId = JobId([7; 16]);
 
 /// A ZooKeeper, and what the processes of a cluster share.
-struct TestCluster {
+pub(crate) struct TestCluster {
     keeper: Option<Keeper>,
     address: SocketAddr,
-    directory: tempfile::TempDir,
-    numbers: Numbers,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) numbers: Numbers,
 }
 
 fn keeper(address: Option<SocketAddr>, directory: &Path) -> Keeper {
@@ -40,7 +40,7 @@ fn keeper(address: Option<SocketAddr>, directory: &Path) -> Keeper {
 }
 
 impl TestCluster {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let keeper = keeper(None, &directory.path().join("zookeeper"));
         let address = keeper.client_address();
@@ -56,14 +56,18 @@ impl TestCluster {
         }
     }
 
-    fn job_manager(&self, name: &str) -> JobManager {
+    pub(crate) fn job_manager_options(&self, name: &str) -> JobManagerOptions {
         let checkpoints = self.directory.path().join("checkpoints");
         let mut options = JobManagerOptions::new(name, Layout::default(), self.options(), checkpoints);
         options.heartbeat = HEARTBEAT;
-        JobManager::start(options, Arc::new(self.numbers.clone())).unwrap()
+        options
     }
 
-    fn task_manager(&self, name: &str, slots: usize) -> TaskManager {
+    fn job_manager(&self, name: &str) -> JobManager {
+        JobManager::start(self.job_manager_options(name), Arc::new(self.numbers.clone())).unwrap()
+    }
+
+    pub(crate) fn task_manager(&self, name: &str, slots: usize) -> TaskManager {
         let mut options = TaskManagerOptions::new(name, Layout::default(), self.options());
         let exchange = exchange();
         let address = exchange.address().to_owned();
@@ -77,7 +81,7 @@ impl TestCluster {
 const HEARTBEAT: Heartbeat =
     Heartbeat { interval: Duration::from_millis(100), timeout: Duration::from_secs(10) };
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
@@ -121,7 +125,7 @@ fn wait_for_checkpoint(handle: &JobManagerHandle) {
     wait_for("a checkpoint", || latest() > before);
 }
 
-fn leads(handle: &JobManagerHandle) -> bool {
+pub(crate) fn leads(handle: &JobManagerHandle) -> bool {
     handle.view().unwrap().is_leader
 }
 
