@@ -59,6 +59,14 @@ pub enum Error {
     /// The REST API cannot be served.
     #[error("the REST API cannot be served: {0}")]
     Rest(io::Error),
+    /// The configuration names no ZooKeeper.
+    #[error(
+        "no ZooKeeper is given: set high-availability.zookeeper.quorum to host:port,host:port, in streamkeeper.yaml or by --set"
+    )]
+    NoZooKeeper,
+    /// A key is needed because of another one.
+    #[error("security.ssl.internal.enabled is true: set {0} to a PEM file as well")]
+    MissingKey(&'static str),
     /// The process is being stopped.
     #[error("{0} has been stopped")]
     Stopped(&'static str),

@@ -1,5 +1,6 @@
 //! JobManagers and TaskManagers.
 
+pub mod config;
 mod error;
 mod job_id;
 pub mod jobmanager;

@@ -9,17 +9,17 @@ use streamkeeper_dataflow::executor::order::WorkerId;
 
 /// A TaskManager that slots can be placed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Its id.
-    pub worker: WorkerId,
+    pub(crate) worker: WorkerId,
     /// How many slots it has.
-    pub slots: usize,
+    pub(crate) slots: usize,
     /// How many of them other jobs have.
-    pub used: usize,
+    pub(crate) used: usize,
 }
 
 /// Places `current.len()` slots; `current` says where they are now. `None`: there are not enough.
-pub fn place(current: &[Option<WorkerId>], candidates: &[Candidate]) -> Option<Vec<WorkerId>> {
+pub(crate) fn place(current: &[Option<WorkerId>], candidates: &[Candidate]) -> Option<Vec<WorkerId>> {
     let mut hosts: Vec<Host<'_>> = candidates.iter().map(Host::new).collect();
     hosts.sort_by(|a, b| a.of.worker.cmp(&b.of.worker));
     let mut placed: Vec<Option<usize>> = vec![None; current.len()];
@@ -42,7 +42,7 @@ pub fn place(current: &[Option<WorkerId>], candidates: &[Candidate]) -> Option<V
 }
 
 /// Where the slots of a job would be if it were spread evenly with as few moves as possible; `None`: as they are.
-pub fn rebalance(current: &[WorkerId], candidates: &[Candidate]) -> Option<Vec<WorkerId>> {
+pub(crate) fn rebalance(current: &[WorkerId], candidates: &[Candidate]) -> Option<Vec<WorkerId>> {
     let count = |placed: &[WorkerId], worker: &WorkerId| placed.iter().filter(|w| *w == worker).count();
     let mut placed = current.to_vec();
     loop {

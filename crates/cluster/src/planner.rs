@@ -23,6 +23,11 @@ pub struct Planned {
 
 /// Plans jobs. The same spec gives the same graph in every process of a cluster: only the spec is sent.
 pub trait Planner: Send + Sync {
+    /// Says of a job that is taken in what its spec leaves to the cluster: after that, all processes plan the same.
+    fn resolve(&self, spec: JobSpec) -> JobSpec {
+        spec
+    }
+
     /// Plans a job.
     ///
     /// # Errors

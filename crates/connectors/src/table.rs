@@ -16,6 +16,7 @@ use crate::filesystem::files;
 use crate::filesystem::sink::FileSink;
 use crate::filesystem::source::FileSource;
 use crate::formats::Format;
+use crate::lookup::LookupSource;
 use crate::options::Options;
 use crate::print::PrintSink;
 use crate::schema::{DataType, Field};
@@ -97,6 +98,14 @@ pub fn is_changelog_source(connector: &str) -> bool {
     connector == "zookeeper"
 }
 
+/// Whether rows can be looked up in such a table, by [`create_lookup`].
+pub fn is_lookup_source(connector: &str) -> bool {
+    connector == "zookeeper"
+}
+
+/// The connectors of [`is_lookup_source`], for messages.
+pub const LOOKUP_SOURCES: &str = "'zookeeper'";
+
 /// A table to write to.
 pub struct SinkTable {
     /// Takes batches of the physical columns, and the row kind where asked for.
@@ -129,10 +138,7 @@ const CONNECTORS: &str = "blackhole, datagen, filesystem, print, zookeeper";
 pub fn create_source(table: &TableDescriptor, request: &ScanRequest) -> Result<ScanTable, ConnectorError> {
     let connector = connector(table)?;
     let options = Options::new(&table.name, connector, &table.options);
-    let width = table.columns.len() + table.metadata_columns.len();
-    if let Some(bad) = request.projection.iter().find(|i| **i >= width) {
-        return Err(ConnectorError::invalid(format!("table `{}` has no column {bad}", table.name)));
-    }
+    check_projection(table, request)?;
     if let Some(column) = table.metadata_columns.first().filter(|_| metadata_keys(connector).is_none()) {
         return Err(ConnectorError::invalid(format!(
             "Invalid metadata key '{}' in column '{}' of table `{}`: connector '{connector}' gives no metadata here",
@@ -153,6 +159,34 @@ pub fn create_source(table: &TableDescriptor, request: &ScanRequest) -> Result<S
             table.name
         ))),
         other => Err(unknown(other, SOURCES)),
+    }
+}
+
+/// A table to look up rows in, which are those that [`create_source`] would give, as they are now.
+///
+/// # Errors
+/// As for [`create_source`], and when the connector cannot be looked up in.
+pub fn create_lookup(
+    table: &TableDescriptor,
+    request: &ScanRequest,
+) -> Result<Arc<dyn LookupSource>, ConnectorError> {
+    let connector = connector(table)?;
+    if !is_lookup_source(connector) {
+        return Err(ConnectorError::invalid(format!(
+            "Connector '{connector}' (table `{}`) cannot be used for lookups; {LOOKUP_SOURCES} can",
+            table.name
+        )));
+    }
+    let options = Options::new(&table.name, connector, &table.options);
+    check_projection(table, request)?;
+    zookeeper::table_lookup(table, request, &options)
+}
+
+fn check_projection(table: &TableDescriptor, request: &ScanRequest) -> Result<(), ConnectorError> {
+    let width = table.columns.len() + table.metadata_columns.len();
+    match request.projection.iter().find(|i| **i >= width) {
+        Some(bad) => Err(ConnectorError::invalid(format!("table `{}` has no column {bad}", table.name))),
+        None => Ok(()),
     }
 }
 

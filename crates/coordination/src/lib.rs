@@ -1,5 +1,7 @@
 //! What Streamkeeper keeps in ZooKeeper. The only crate that names a znode path.
 //!
+//! Its futures are awaited on a tokio runtime that has a clock, or by `streamkeeper_zookeeper::block_on`.
+//!
 //! - [`layout`]: where things are; [`Cluster`]: a session, and one cluster's place
 //! - [`document`]: the text of a znode
 //! - [`election`]: who leads, since which epoch, and the writes that only the leader gets through

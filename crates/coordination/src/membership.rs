@@ -47,6 +47,8 @@ pub struct TaskManagerDocument {
 /// [`Registration::leave`].
 #[derive(Debug)]
 pub struct Registration {
+    cluster: Cluster,
+    path: String,
     registered: watch::Receiver<bool>,
     task: Spawned,
 }
@@ -68,9 +70,11 @@ impl Registration {
     ///
     /// # Errors
     /// [`Error::ZooKeeper`]; it goes with the session then.
-    pub async fn leave(self, cluster: &Cluster, id: &str) -> Result<()> {
+    pub async fn leave(mut self) -> Result<()> {
         drop(self.task);
-        match cluster.zookeeper().delete(&cluster.layout().task_manager(id), None).await {
+        // Until the task is gone: it would register again.
+        while self.registered.changed().await.is_ok() {}
+        match self.cluster.zookeeper().delete(&self.path, None).await {
             Ok(()) | Err(ZkError::NoNode { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -111,8 +115,9 @@ impl Cluster {
         let text = encode(&path, document)?;
         let mut watch = self.zookeeper().watch(&path, WatchMode::Node)?;
         let (sender, registered) = watch::channel(false);
-        let cluster = self.clone();
+        let (cluster, kept) = (self.clone(), path.clone());
         let task = spawn(async move {
+            let path = kept;
             while let Some(Ok(_)) = watch.next().await {
                 while let Err(error) = register(&cluster, &path, &text, &sender).await {
                     match error {
@@ -133,7 +138,7 @@ impl Cluster {
                 }
             }
         })?;
-        Ok(Registration { registered, task })
+        Ok(Registration { cluster: self.clone(), path, registered, task })
     }
 
     /// Follows which TaskManagers are there.

@@ -49,8 +49,10 @@ impl Mailbox {
         self.signal.notify();
     }
 
+    /// The next order; none once the task is cancelled: a checkpoint that completes later is another attempt's to commit.
     pub(crate) fn take(&self) -> Option<Mail> {
-        lock(&self.mail).pop_front()
+        let mut mail = lock(&self.mail);
+        if self.is_cancelled() { None } else { mail.pop_front() }
     }
 
     /// Stops the task before its next step, whatever it waits for.

@@ -57,12 +57,19 @@ pub trait Committer: Send + Sync {
     /// When one could not be committed; it will be asked again.
     fn commit(&self, committables: &[Committable]) -> OperatorResult<()>;
 
-    /// Called once before the tasks of a restored job start: commits `committables`, those of the restored
-    /// checkpoint, and removes what else earlier attempts of the same `lineage` left unfinished.
+    /// Called before the tasks of attempt `attempt` start: commits `committables`, those of the restored checkpoint, and
+    /// removes what else earlier attempts of the same `lineage` left unfinished. Attempts are counted anew when a job is
+    /// started from a checkpoint: then `attempt` is `None`, and all that is unfinished is of earlier ones. A master that was
+    /// replaced without knowing may call this late, while a later attempt runs.
     ///
     /// # Errors
     /// When one could not be committed or removed.
-    fn recover(&self, lineage: &str, committables: &[Committable]) -> OperatorResult<()>;
+    fn recover(
+        &self,
+        lineage: &str,
+        attempt: Option<u32>,
+        committables: &[Committable],
+    ) -> OperatorResult<()>;
 }
 
 /// A sink of batches.

@@ -172,7 +172,7 @@
 //!         }
 //!         Ok(())
 //!     }
-//!     fn recover(&self, lineage: &str, committables: &[Committable]) -> OperatorResult<()> {
+//!     fn recover(&self, lineage: &str, _: Option<u32>, committables: &[Committable]) -> OperatorResult<()> {
 //!         self.commit(committables)?;
 //!         // What is hidden still was written for checkpoints that never completed.
 //!         for entry in std::fs::read_dir(&self.0).map_err(|e| cannot("list", &self.0, &e))?.flatten() {

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::expr::ScalarExpr;
 use crate::operators::spec::{AggregateCall, JoinKind, SortKey, WindowKind, WindowProperty};
 use crate::physical::distribution::distribution;
-use crate::physical::join::{Strategy, classify};
+use crate::physical::join::{Strategy, classify, equalities};
+use crate::plan::versions::projected_table;
 use crate::plan::{Column, Node, Plan, Window, WindowSource};
 
 /// Writes `plan` and its inputs; with `exchanges`, also how its inputs are distributed.
@@ -115,6 +116,35 @@ pub(crate) fn describe(plan: &Plan) -> String {
             )
         }
         Node::Join { left, right, kind, condition } => join(plan, left, right, *kind, condition),
+        Node::TemporalJoin { left, right, kind, condition, left_time, right_time, key } => {
+            let (equal, residual) = equalities(condition, left.schema.len());
+            let (left_keys, right_keys): (Vec<usize>, Vec<usize>) = equal.into_iter().unzip();
+            let key_of = |function: &str, schema: &[Column], keys: &[usize]| {
+                format!("__TEMPORAL_JOIN_{function}({})", at(schema, keys))
+            };
+            let times = format!("{}, {}", left.schema[*left_time].name, right.schema[*right_time].name);
+            let keys = [
+                key_of("CONDITION_PRIMARY_KEY", &right.schema, key),
+                key_of("LEFT_KEY", &left.schema, &left_keys),
+                key_of("RIGHT_KEY", &right.schema, &right_keys),
+            ];
+            let mut on: Vec<String> =
+                condition.iter().filter(|c| !residual.contains(c)).map(ToString::to_string).collect();
+            on.push(format!("__TEMPORAL_JOIN_CONDITION({times}, {})", keys.join(", ")));
+            on.extend(residual.iter().map(ToString::to_string));
+            format!(
+                "TemporalJoin(joinType=[{}], where=[AND({})], select=[{}])",
+                join_type(*kind),
+                on.join(", "),
+                names(&plan.schema)
+            )
+        }
+        Node::LookupJoin { input, table, kind, condition } => lookup(plan, input, table, *kind, condition),
+        Node::Deduplicate { keys, time, .. } => format!(
+            "Deduplicate(keep=[LastRow], key=[{}], order=[ROWTIME {}])",
+            at(input, keys),
+            input[*time].name
+        ),
         Node::Unnest { collection, outer, .. } => {
             let kind = if *outer { "LEFT" } else { "INNER" };
             format!(
@@ -126,20 +156,48 @@ pub(crate) fn describe(plan: &Plan) -> String {
     }
 }
 
-fn join(plan: &Plan, left: &Plan, right: &Plan, kind: JoinKind, condition: &[ScalarExpr]) -> String {
-    let kind = match kind {
+fn join_type(kind: JoinKind) -> &'static str {
+    match kind {
         JoinKind::Inner => "InnerJoin",
         JoinKind::Left => "LeftOuterJoin",
         JoinKind::Right => "RightOuterJoin",
         JoinKind::Full => "FullOuterJoin",
         JoinKind::Semi => "LeftSemiJoin",
         JoinKind::Anti => "LeftAntiJoin",
-    };
-    let on = match condition {
+    }
+}
+
+/// A lookup with what is read of the table, which is no input of it.
+fn lookup(plan: &Plan, input: &Plan, table: &Plan, kind: JoinKind, condition: &[ScalarExpr]) -> String {
+    let (equal, others) = equalities(condition, input.schema.len());
+    let by = equal.iter().map(|(l, r)| format!("{}={}", table.schema[*r].name, input.schema[*l].name));
+    let mut text = format!(
+        "LookupJoin(table=[{}], joinType=[{}], lookup=[{}]",
+        projected_table(table).map_or(String::new(), |table| table.name()),
+        join_type(kind),
+        by.collect::<Vec<_>>().join(", ")
+    );
+    if let Node::Calc { filter: Some(filter), .. } = &table.node {
+        let _ = write!(text, ", where=[{filter}]");
+    }
+    if !others.is_empty() {
+        let _ = write!(text, ", joinCondition=[{}]", and(&others));
+    }
+    let _ = write!(text, ", select=[{}])", names(&plan.schema));
+    text
+}
+
+fn and(condition: &[ScalarExpr]) -> String {
+    match condition {
         [] => "true".to_owned(),
         [one] => one.to_string(),
         several => format!("AND({})", list(several.iter())),
-    };
+    }
+}
+
+fn join(plan: &Plan, left: &Plan, right: &Plan, kind: JoinKind, condition: &[ScalarExpr]) -> String {
+    let kind = join_type(kind);
+    let on = and(condition);
     let select = names(&plan.schema);
     match classify(plan).map(|c| c.strategy) {
         Some(Strategy::Window { left: l, right: r }) => {

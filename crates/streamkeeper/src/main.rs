@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_keeper;
+mod cluster;
 mod config;
 mod keeper;
 mod nexmark;
@@ -40,6 +41,20 @@ struct Cli {
 enum Command {
     /// Run SQL statements; each INSERT or statement set is a job, and runs to its end.
     Sql(SqlArgs),
+    /// Run a whole cluster in one process: keeper, JobManager, TaskManager and REST API.
+    Standalone(cluster::StandaloneArgs),
+    /// Run a JobManager of a cluster; of several, one leads.
+    Jobmanager(cluster::RoleArgs),
+    /// Run a TaskManager of a cluster.
+    Taskmanager(cluster::RoleArgs),
+    /// Submit the jobs of a script to a cluster.
+    Run(cluster::RunArgs),
+    /// List the jobs of a cluster.
+    List(cluster::ListArgs),
+    /// Show a job of a cluster: its tasks, where they run, what they have done.
+    Info(cluster::JobArgs),
+    /// Stop a job of a cluster, without a savepoint.
+    Cancel(cluster::JobArgs),
     /// Measure the engine on the Nexmark queries, or the keeper beside another ZooKeeper server.
     Bench(BenchChoice),
     /// A shell for ZooKeeper servers, with zkCli's commands.
@@ -109,9 +124,20 @@ enum BenchCommand {
 fn main() -> ExitCode {
     explain_panics();
     let command = Cli::parse().command;
-    start_logging(matches!(command, Command::Keeper(_)));
+    let server = matches!(
+        command,
+        Command::Keeper(_) | Command::Standalone(_) | Command::Jobmanager(_) | Command::Taskmanager(_)
+    );
+    start_logging(server);
     let outcome = match command {
         Command::Sql(args) => run::sql(&args),
+        Command::Standalone(args) => cluster::standalone(&args),
+        Command::Jobmanager(args) => cluster::job_manager(&args),
+        Command::Taskmanager(args) => cluster::task_manager(&args),
+        Command::Run(args) => cluster::run(&args),
+        Command::List(args) => cluster::list(&args),
+        Command::Info(args) => cluster::info(&args),
+        Command::Cancel(args) => cluster::cancel(&args),
         Command::Bench(args) => match args.what {
             None => bench::run(&args.nexmark),
             Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),

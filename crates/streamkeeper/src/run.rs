@@ -1,7 +1,7 @@
 //! `streamkeeper sql`: runs the statements of a script one after the other, and each job to its end.
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use streamkeeper::live_config::LiveConfig;
@@ -22,7 +22,7 @@ const MAX_SCRIPT_BYTES: u64 = 4 << 20;
 
 /// Runs the command.
 pub(crate) fn sql(args: &SqlArgs) -> Result<(), Failure> {
-    let (text, name) = script(args)?;
+    let (text, name) = read_script(args.file.as_deref(), args.execute.as_deref())?;
     let shown = name.as_deref();
     let reject = |error: SqlError| Failure::usage(error.render(&text, shown));
     let statements = parse_script(&text).map_err(reject)?;
@@ -54,11 +54,14 @@ pub(crate) fn sql(args: &SqlArgs) -> Result<(), Failure> {
 }
 
 /// The text, and the name that errors give it.
-fn script(args: &SqlArgs) -> Result<(String, Option<String>), Failure> {
-    if let Some(text) = &args.execute {
-        return Ok((text.clone(), None));
+pub(crate) fn read_script(
+    file: Option<&Path>,
+    execute: Option<&str>,
+) -> Result<(String, Option<String>), Failure> {
+    if let Some(text) = execute {
+        return Ok((text.to_owned(), None));
     }
-    let path = args.file.clone().unwrap_or_else(|| PathBuf::from("-"));
+    let path = file.map_or_else(|| PathBuf::from("-"), Path::to_path_buf);
     let name = path.display().to_string();
     let mut text = String::new();
     let read =
@@ -86,7 +89,11 @@ fn configuration(args: &SqlArgs) -> Result<Config, Failure> {
 
 /// The file's keys, then those that `--set` gives, as KEY=VALUE.
 pub(crate) fn load_configuration(pairs: &[String]) -> Result<Config, Failure> {
-    let mut config = config::new();
+    load_configuration_into(config::new(), pairs)
+}
+
+/// As [`load_configuration`], with the keys that `config` knows.
+pub(crate) fn load_configuration_into(mut config: Config, pairs: &[String]) -> Result<Config, Failure> {
     if let Some(path) = file::path() {
         for (key, value) in file::read(&path).map_err(Failure::usage)? {
             set(&mut config, &key, &value)?;
@@ -202,7 +209,7 @@ fn note(args: &SqlArgs, message: &str) {
 }
 
 /// A reader that has gone (`| head`) is not an error of ours.
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::job(format!("cannot write to standard output: {e}")))
@@ -212,7 +219,7 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Rows as Flink's SQL client shows them.
-fn table(columns: &[String], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(columns: &[String], rows: &[Vec<String>]) -> String {
     let width = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
     for row in rows {

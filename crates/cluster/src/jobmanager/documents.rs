@@ -42,6 +42,12 @@ impl Details {
         details.map(Some).map_err(|e| format!("its assignment is damaged: {e}"))
     }
 
+    /// Puts the slots elsewhere: whoever takes the job over then starts anew what does not run there.
+    pub(super) fn move_to(&mut self, workers: &[Worker]) {
+        self.slots = workers.iter().map(|worker| worker.id.clone()).collect();
+        self.exchange = workers.iter().map(|w| (w.id.clone(), w.exchange_address.clone())).collect();
+    }
+
     /// The slots' TaskManagers.
     pub(super) fn workers(&self) -> Vec<Worker> {
         let address = |id| self.exchange.get(id).cloned().unwrap_or_default();

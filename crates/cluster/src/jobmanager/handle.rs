@@ -49,7 +49,8 @@ impl JobManagerHandle {
     ///
     /// # Errors
     /// [`Error::InvalidJob`] when it cannot be planned; [`Error::Coordination`] when another job has the id, or when it has ended.
-    pub fn submit(&self, job: JobId, mut spec: JobSpec) -> Result<Submitted> {
+    pub fn submit(&self, job: JobId, spec: JobSpec) -> Result<Submitted> {
+        let mut spec = self.planner.resolve(spec);
         if let Err(reason) = self.planner.plan(&spec) {
             return Err(Error::InvalidJob { job: spec.name, reason });
         }

@@ -87,6 +87,10 @@ pub(super) struct RunningJob {
     /// A reason to fail that does not come from its master.
     pub(super) broken: Option<String>,
     pub(super) cancelled: bool,
+    /// Version of its checkpoint pointer, as it was seen last.
+    pub(super) pointer: Option<i32>,
+    /// Its slots are to be spread anew, at its next checkpoint.
+    pub(super) moving: bool,
 }
 
 impl RunningJob {
@@ -106,6 +110,8 @@ impl RunningJob {
             state: JobStatus::Created,
             broken: None,
             cancelled: false,
+            pointer: None,
+            moving: false,
         }
     }
 
@@ -127,6 +133,8 @@ impl RunningJob {
         for what in std::mem::take(&mut self.kept) {
             deliver(&master, what);
         }
+        // Slots may have come after it had looked for them, and before it could be told.
+        master.resources_changed();
         self.phase = Phase::Running(master);
     }
 
@@ -202,6 +210,13 @@ impl RunningJob {
                 known.metrics = metrics;
             }
         }
+    }
+
+    /// Takes the version of its checkpoint pointer; whether this is the moment to spread its slots anew: a checkpoint has just
+    /// completed, so that little is done twice.
+    pub(super) fn is_to_move(&mut self, pointer: Option<i32>) -> bool {
+        let advanced = pointer.is_some() && std::mem::replace(&mut self.pointer, pointer) != pointer;
+        advanced && self.moving && matches!(self.phase, Phase::Running(_))
     }
 
     /// The TaskManagers whose inventories it waits for.

@@ -45,6 +45,11 @@ impl Links {
         }
     }
 
+    /// Breaks all of them, as a network might.
+    pub(super) fn break_all(&self) {
+        lock(&self.open).values().for_each(|(_, connection)| connection.close());
+    }
+
     /// Ends all of them.
     pub(super) fn close(&self) {
         for (_, (_, connection)) in std::mem::take(&mut *lock(&self.open)) {

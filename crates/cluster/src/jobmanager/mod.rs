@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use streamkeeper_coordination::Cluster;
 use streamkeeper_coordination::election::CandidateInfo;
@@ -63,6 +64,9 @@ pub struct JobManagerOptions {
     pub heartbeat: Heartbeat,
     /// `execution.checkpointing.dir` of jobs that do not say: a directory that all processes of the cluster have.
     pub checkpoint_directory: PathBuf,
+    /// `jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout`: how long TaskManagers must have been the same
+    /// before running jobs are spread over new ones, each at its next checkpoint.
+    pub stabilization: Duration,
 }
 
 impl JobManagerOptions {
@@ -82,11 +86,12 @@ impl JobManagerOptions {
             rest_address: String::new(),
             heartbeat: Heartbeat::default(),
             checkpoint_directory: checkpoint_directory.into(),
+            stabilization: Duration::from_secs(60),
         }
     }
 }
 
-/// A JobManager of this process. Dropping it ends it as though it had died: its session is left to itself.
+/// A JobManager of this process. Dropping it ends it; its session is closed when nobody else has a handle to it.
 pub struct JobManager {
     handle: JobManagerHandle,
     events: mpsc::Sender<Event>,
@@ -120,6 +125,7 @@ impl JobManager {
             cluster: options.layout.base().to_owned(),
             heartbeat: options.heartbeat,
             checkpoint_directory: options.checkpoint_directory,
+            stabilization: options.stabilization,
         };
         let shell = Shell::new(setup, planner, events.clone(), leading, following);
         let thread = std::thread::Builder::new()
@@ -144,6 +150,13 @@ impl JobManager {
     #[doc(hidden)]
     pub fn zookeeper(&self) -> &ZooKeeper {
         &self.zookeeper
+    }
+
+    /// Breaks all connections to TaskManagers, for tests of what comes then.
+    #[doc(hidden)]
+    pub fn break_connections(&self) {
+        // Of one that has ended there are none.
+        let _ = self.events.send(Event::BreakConnections);
     }
 
     fn end(&mut self) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use streamkeeper_dataflow::executor::order::{Worker, WorkerId};
 
 use crate::job_id::JobId;
-use crate::placement::{Candidate, place};
+use crate::placement::{Candidate, place, rebalance};
 
 /// How long a TaskManager whose connection broke may take to come back.
 pub(crate) const RETURN_MS: u64 = 500;
@@ -67,12 +67,7 @@ impl Roster {
         self.members.values().filter_map(|member| Some(member.broken_since? + RETURN_MS)).min()
     }
 
-    /// Everybody who has registered and is not lost.
-    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
-    }
-
-    /// One of them.
+    /// One who has registered and is not lost.
     pub(crate) fn member(&self, worker: &WorkerId) -> Option<&Member> {
         self.members.get(worker)
     }
@@ -84,24 +79,32 @@ impl Roster {
 
     /// Places the slots of a job, and reserves them; `None`: there are not enough, and nothing has changed.
     pub(crate) fn place(&mut self, job: JobId, current: &[Option<WorkerId>]) -> Option<Vec<Worker>> {
+        let placed = place(current, &self.candidates(job))?;
+        let workers = placed.iter().map(|id| self.members.get(id).map(|m| m.worker.clone())).collect();
+        self.reserved.insert(job, placed);
+        workers
+    }
+
+    /// Where the slots of a job would be better; `None`: they are well where they are.
+    pub(crate) fn rebalance(&self, job: JobId) -> Option<Vec<Worker>> {
+        let moved = rebalance(self.reserved.get(&job)?, &self.candidates(job))?;
+        moved.iter().map(|id| self.members.get(id).map(|m| m.worker.clone())).collect()
+    }
+
+    /// Those that slots of a job can be placed on.
+    fn candidates(&self, job: JobId) -> Vec<Candidate> {
         let mut used: BTreeMap<&WorkerId, usize> = BTreeMap::new();
         for worker in self.reserved.iter().filter(|(j, _)| **j != job).flat_map(|(_, workers)| workers) {
             *used.entry(worker).or_default() += 1;
         }
-        let candidates: Vec<Candidate> = self
-            .members
-            .values()
-            .filter(|member| member.broken_since.is_none())
+        let reachable = self.members.values().filter(|member| member.broken_since.is_none());
+        reachable
             .map(|member| Candidate {
                 worker: member.worker.id.clone(),
                 slots: member.slots,
                 used: used.get(&member.worker.id).copied().unwrap_or(0).min(member.slots),
             })
-            .collect();
-        let placed = place(current, &candidates)?;
-        let workers = placed.iter().map(|id| self.members.get(id).map(|m| m.worker.clone())).collect();
-        self.reserved.insert(job, placed);
-        workers
+            .collect()
     }
 
     /// What a job has had before this leader.

@@ -76,6 +76,8 @@ pub(super) enum Event {
     View(Sender<ClusterView>),
     /// Somebody wants to see a job.
     Job(JobId, Sender<Option<JobView>>),
+    /// Break all connections to TaskManagers, for tests of what comes then.
+    BreakConnections,
     /// Leave.
     Stop,
 }
@@ -109,6 +111,7 @@ pub(super) struct Setup {
     pub(super) cluster: String,
     pub(super) heartbeat: Heartbeat,
     pub(super) checkpoint_directory: PathBuf,
+    pub(super) stabilization: Duration,
 }
 
 pub(super) struct Shell {
@@ -169,7 +172,7 @@ impl Shell {
             }
             if let Some(term) = &mut self.term {
                 term.tick();
-                term.start_gathered(self.members.as_deref());
+                term.start_gathered();
             }
         }
         self.step_down();
@@ -239,6 +242,11 @@ impl Shell {
             Event::Leadership(reply) => drop(reply.send((self.term.is_some(), self.leader.clone()))),
             Event::View(reply) => drop(reply.send(self.view())),
             Event::Job(job, reply) => drop(reply.send(self.job_view(job))),
+            Event::BreakConnections => {
+                if let Some(term) = &self.term {
+                    term.shared.links.break_all();
+                }
+            }
             // Ends the loop.
             Event::Stop => {}
         }
@@ -252,7 +260,7 @@ impl Shell {
 
     /// Leads, once it is known what there is.
     fn take_office(&mut self) {
-        let (Some(members), Some(jobs)) = (self.members.clone(), self.jobs.clone()) else { return };
+        let (Some(_), Some(jobs)) = (&self.members, self.jobs.clone()) else { return };
         let Some(leadership) = self.granted.take() else { return };
         self.standby.rest();
         let epoch = leadership.epoch();
@@ -261,10 +269,11 @@ impl Shell {
             roster: Arc::default(),
             planner: self.planner.clone(),
             checkpoint_directory: self.setup.checkpoint_directory.clone(),
+            stabilization_ms: u64::try_from(self.setup.stabilization.as_millis()).unwrap_or(u64::MAX / 2),
             events: self.events.clone(),
             leadership,
         };
-        match Term::begin(shared, &members) {
+        match Term::begin(shared) {
             Ok(mut term) => {
                 term.see(&jobs);
                 self.term = Some(term);

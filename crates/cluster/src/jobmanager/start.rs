@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) roster: Arc<Mutex<Roster>>,
     pub(super) planner: Arc<dyn Planner>,
     pub(super) checkpoint_directory: PathBuf,
+    /// How long TaskManagers must have been the same before slots move to new ones.
+    pub(super) stabilization_ms: u64,
     pub(super) events: Sender<Event>,
 }
 

@@ -31,31 +31,34 @@ pub(super) struct Term {
     clerk: Clerk,
     /// Of those who have registered: the jobs whose inventories are still to come.
     workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
-    /// Registered in ZooKeeper, but their ports refuse.
+    /// Had slots before this leadership: whether they are dead is found out.
+    probed: BTreeSet<WorkerId>,
+    /// Their ports refuse.
     dead: BTreeSet<WorkerId>,
     /// Jobs that have ended in this term, while ZooKeeper may still show them.
     ended: BTreeSet<JobId>,
     /// When something came from whom last, in milliseconds since 1970.
     heard: BTreeMap<WorkerId, i64>,
     runs: u64,
+    /// When slots are spread anew, unless TaskManagers come or go before.
+    rebalance_at: Option<u64>,
 }
 
 impl Term {
-    pub(super) fn begin(shared: Shared, members: &TaskManagers) -> Result<Self> {
+    pub(super) fn begin(shared: Shared) -> Result<Self> {
         let epoch = shared.leadership.epoch();
-        for (id, member) in members.iter() {
-            probe(&shared, id, &member.data_address);
-        }
         Ok(Self {
             epoch,
             shared,
             clerk: Clerk::start()?,
             workers: BTreeMap::new(),
+            probed: BTreeSet::new(),
             dead: BTreeSet::new(),
             ended: BTreeSet::new(),
             heard: BTreeMap::new(),
             jobs: BTreeMap::new(),
             runs: 0,
+            rebalance_at: None,
         })
     }
 
@@ -96,6 +99,10 @@ impl Term {
             let desired = job.desired.as_ref().map(|desired| desired.value.state);
             if desired == Some(DesiredState::Canceled) {
                 self.cancel(id);
+            }
+            let pointer = job.checkpoint.as_ref().map(|checkpoint| checkpoint.version);
+            if self.jobs.get_mut(&id).is_some_and(|job| job.is_to_move(pointer)) {
+                self.take_over_anew(id, None);
             }
         }
     }
@@ -152,21 +159,25 @@ impl Term {
         }
         if let Some(details) = &read.details {
             lock(&self.shared.roster).reserve(id, details.slots.clone());
+            // One that is not in ZooKeeper may have lost its session, and nothing else.
+            for worker in details.workers() {
+                if !self.workers.contains_key(&worker.id) && self.probed.insert(worker.id.clone()) {
+                    probe(&self.shared, &worker.id, &worker.exchange_address);
+                }
+            }
         }
         job.phase = Phase::Gathering(Box::new(read), monotonic_ms() + GATHER_MS);
     }
 
     /// Starts the masters of jobs that need not wait any more.
-    pub(super) fn start_gathered(&mut self, members: Option<&TaskManagers>) {
+    pub(super) fn start_gathered(&mut self) {
         let now = monotonic_ms();
         let mut ready = Vec::new();
         for (id, job) in &self.jobs {
             let Phase::Gathering(_, deadline) = &job.phase else { continue };
             let settled = |worker: &WorkerId| match self.workers.get(worker) {
                 Some(pending) => !pending.contains(id),
-                None => {
-                    self.dead.contains(worker) || members.is_some_and(|members| members.get(worker).is_none())
-                }
+                None => self.dead.contains(worker),
             };
             if now >= *deadline || job.wants().iter().all(settled) {
                 ready.push(*id);
@@ -174,9 +185,16 @@ impl Term {
         }
         for id in ready {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            let Phase::Gathering(read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
+            let Phase::Gathering(mut read, _) = std::mem::replace(&mut job.phase, Phase::Starting) else {
                 continue;
             };
+            if let Some(details) = &mut read.details
+                && std::mem::take(&mut job.moving)
+                && let Some(better) = lock(&self.shared.roster).rebalance(id)
+            {
+                tracing::info!("job {id} ({}) is spread over its TaskManagers anew", job.name);
+                details.move_to(&better);
+            }
             let details = Start {
                 job: id,
                 run: job.run,
@@ -316,8 +334,9 @@ impl Term {
             FromTaskManager::Heartbeat => {}
             FromTaskManager::Register(registration) => self.register(registration, jobs),
             FromTaskManager::Inventory(id, inventory) => {
-                if let Some(pending) = self.workers.get_mut(worker) {
-                    pending.remove(&id);
+                // One that was not waited for is of tasks that have been told to stop.
+                if !self.workers.get_mut(worker).is_some_and(|pending| pending.remove(&id)) {
+                    return;
                 }
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 match (&job.phase, inventory) {
@@ -378,6 +397,7 @@ impl Term {
             }
         } else {
             self.resources_changed();
+            self.rebalance_at = Some(monotonic_ms() + self.shared.stabilization_ms);
         }
     }
 
@@ -442,12 +462,20 @@ impl Term {
         for worker in lost {
             self.lost(&worker);
         }
+        if self.rebalance_at.is_some_and(|at| at <= monotonic_ms()) {
+            self.rebalance_at = None;
+            let roster = lock(&self.shared.roster);
+            for (id, job) in &mut self.jobs {
+                job.moving = roster.rebalance(*id).is_some();
+            }
+        }
     }
 
     fn lost(&mut self, worker: &WorkerId) {
         tracing::warn!("TaskManager {worker} is lost");
         self.workers.remove(worker);
         self.heard.remove(worker);
+        self.rebalance_at = self.rebalance_at.map(|_| monotonic_ms() + self.shared.stabilization_ms);
         for job in self.jobs.values_mut() {
             job.inventories.remove(worker);
             job.tell(Kept::Lost(worker.clone()));
@@ -460,7 +488,7 @@ impl Term {
             Phase::Gathering(_, deadline) => Some(*deadline),
             _ => None,
         });
-        deadlines.chain(lock(&self.shared.roster).next_tick()).min()
+        deadlines.chain(lock(&self.shared.roster).next_tick()).chain(self.rebalance_at).min()
     }
 }
 

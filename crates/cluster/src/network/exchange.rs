@@ -291,6 +291,11 @@ async fn accept(shared: Weak<Shared>, listener: TcpListener) {
             let answered = timeout(shared.connect_timeout, shared.answer(stream)).await;
             let answered = answered.unwrap_or_else(|_| Err(wrong("it has not said in time who it is")));
             if let Err(error) = answered {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    // Somebody who only wanted to know whether anybody listens.
+                    tracing::debug!(%from, "a connection to the exchange was closed before it said anything");
+                    return;
+                }
                 tracing::warn!(%from, %error, "refused a connection to the exchange");
             }
             drop(permit);

@@ -283,11 +283,10 @@ impl<W: Clone> Outbox<W> {
     }
 
     fn check_ready(&mut self, key: SenderKey) {
-        if let Some(outgoing) = self.senders.get_mut(&key) {
-            if !outgoing.is_ready && outgoing.handle.is_some() && !outgoing.closed && outgoing.may_send() {
-                outgoing.is_ready = true;
-                self.ready.push_back(key);
-            }
+        let Some(outgoing) = self.senders.get_mut(&key) else { return };
+        if !outgoing.is_ready && outgoing.handle.is_some() && !outgoing.closed && outgoing.may_send() {
+            outgoing.is_ready = true;
+            self.ready.push_back(key);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The pure cores of two processes against each other, under all orders of events.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use arrow::buffer::Buffer;
@@ -94,9 +95,8 @@ impl World {
 
     fn open(&mut self, channel: usize) {
         let handle = channel as u64;
-        if !self.receivers.contains_key(&handle) {
-            let receiver = Receiver { window: ReceiveWindow::new(CAPACITY), frames: VecDeque::new() };
-            self.receivers.insert(handle, receiver);
+        if let Entry::Vacant(place) = self.receivers.entry(handle) {
+            place.insert(Receiver { window: ReceiveWindow::new(CAPACITY), frames: VecDeque::new() });
             self.consumer.open(handle, id(channel), CAPACITY);
         }
     }

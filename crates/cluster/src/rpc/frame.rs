@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The longest frame. The largest message holds a job's configuration, which is at most 4 MiB.
-pub const MAX_FRAME_BYTES: usize = 16 << 20;
+pub(crate) const MAX_FRAME_BYTES: usize = 16 << 20;
 
 const LENGTH: usize = 4;
 

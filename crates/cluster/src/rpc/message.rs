@@ -11,7 +11,7 @@ use streamkeeper_dataflow::task::TaskId;
 use crate::job_id::JobId;
 
 /// The version of the messages. Both sides must have the same one.
-pub const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 1;
 
 /// The first frame, from who connects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 
 use streamkeeper_coordination::jobs::JobSpec;
 use streamkeeper_dataflow::checkpoint::coordinator::Subtask;
@@ -148,11 +149,10 @@ impl HostedJob {
         self.told.clear();
     }
 
-    /// Stops its tasks, in the background, since they may take a while.
-    pub(super) fn close(self) {
+    /// Stops its tasks, in the background, since they may take a while. Without a thread it takes the shell's time.
+    pub(super) fn close(self) -> Option<JoinHandle<()>> {
         let Self { executor, .. } = self;
-        // Without a thread it takes the shell's time.
-        let _ = std::thread::Builder::new().name("job-close".into()).spawn(move || executor.close());
+        std::thread::Builder::new().name("job-close".into()).spawn(move || executor.close()).ok()
     }
 }
 

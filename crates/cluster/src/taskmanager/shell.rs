@@ -5,6 +5,7 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use streamkeeper_dataflow::OperatorError;
@@ -58,6 +59,8 @@ pub(super) struct Shell {
     reached: Option<TcpStream>,
     connection: Option<(u64, Connection)>,
     jobs: BTreeMap<JobId, HostedJob>,
+    /// Jobs whose tasks are being stopped.
+    closing: BTreeMap<JobId, JoinHandle<()>>,
     /// Why jobs cannot be run here.
     failed: BTreeMap<JobId, String>,
     instances: u64,
@@ -75,6 +78,7 @@ impl Shell {
             reached: None,
             connection: None,
             jobs: BTreeMap::new(),
+            closing: BTreeMap::new(),
             failed: BTreeMap::new(),
             instances: 0,
             next_progress: 0,
@@ -250,9 +254,7 @@ impl Shell {
             },
             Command::Close(job) => {
                 self.failed.remove(&job);
-                if let Some(job) = self.jobs.remove(&job) {
-                    job.close();
-                }
+                self.close(job);
             }
             Command::TakeInventory(job) => match self.jobs.get_mut(&job) {
                 Some(here) => {
@@ -269,9 +271,12 @@ impl Shell {
         if self.jobs.get(&id).is_some_and(|job| job.open == open) {
             return;
         }
-        if let Some(other) = self.jobs.remove(&id) {
-            // Of another plan: nothing of it can be used.
-            other.close();
+        // Of another plan: nothing of it can be used.
+        self.close(id);
+        // What the former tasks write, they write under the same names.
+        if let Some(closing) = self.closing.remove(&id) {
+            // It says nothing at its end.
+            let _ = closing.join();
         }
         self.instances += 1;
         let opened = HostedJob::open(
@@ -293,6 +298,15 @@ impl Shell {
                 tracing::warn!("job {id} cannot be run here: {reason}");
                 self.failed.insert(id, reason);
             }
+        }
+    }
+
+    fn close(&mut self, job: JobId) {
+        self.closing.retain(|_, closing| !closing.is_finished());
+        if let Some(here) = self.jobs.remove(&job)
+            && let Some(closing) = here.close()
+        {
+            self.closing.insert(job, closing);
         }
     }
 

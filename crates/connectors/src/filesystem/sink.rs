@@ -104,8 +104,12 @@ impl Sink<RecordBatch> for FileSink {
         std::fs::create_dir_all(&self.directory)
             .map_err(|e| failed("create directory", &self.directory, &e))?;
         let count = INCARNATION.fetch_add(1, Ordering::Relaxed);
-        let incarnation =
-            format!("{:x}-{:x}-{count:x}", std::process::id(), context.clock.now_ms().unsigned_abs());
+        let incarnation = format!(
+            "a{}-{:x}-{:x}-{count:x}",
+            context.attempt,
+            std::process::id(),
+            context.clock.now_ms().unsigned_abs()
+        );
         Ok(Box::new(FileWriter {
             directory: self.directory.clone(),
             encoder: self.format.encoder(&self.columns),
@@ -215,7 +219,12 @@ impl Committer for FileCommitter {
         directories.into_iter().try_for_each(sync_directory)
     }
 
-    fn recover(&self, lineage: &str, committables: &[Committable]) -> OperatorResult<()> {
+    fn recover(
+        &self,
+        lineage: &str,
+        attempt: Option<u32>,
+        committables: &[Committable],
+    ) -> OperatorResult<()> {
         self.commit(committables)?;
         let prefix = format!(".part-{}-{}-", short(lineage), self.uid_hash);
         let entries = match std::fs::read_dir(&self.directory) {
@@ -225,7 +234,11 @@ impl Committer for FileCommitter {
         };
         for entry in entries {
             let entry = entry.map_err(|e| failed("list directory", &self.directory, &e))?;
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let name = entry.file_name();
+            let left = name.to_str().and_then(|name| name.strip_prefix(&prefix)).is_some_and(|rest| {
+                attempt.is_none_or(|attempt| attempt_of(rest).is_none_or(|earlier| earlier < attempt))
+            });
+            if left {
                 let path = entry.path();
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed("remove", &path, &e)),
@@ -235,6 +248,11 @@ impl Committer for FileCommitter {
         }
         Ok(())
     }
+}
+
+/// The attempt in `<subtask>-a<attempt>-…`.
+fn attempt_of(rest: &str) -> Option<u32> {
+    rest.split('-').nth(1)?.strip_prefix('a')?.parse().ok()
 }
 
 fn decode(bytes: &[u8]) -> OperatorResult<PendingFile> {
@@ -247,7 +265,8 @@ fn decode(bytes: &[u8]) -> OperatorResult<PendingFile> {
 fn commit_file(file: &PendingFile) -> OperatorResult<()> {
     let PendingFile { pending, visible } = file;
     if pending.exists() {
-        if visible.exists() {
+        // Whoever commits the same checkpoint renames between two looks.
+        if visible.exists() && pending.exists() {
             return Err(OperatorError::fatal(format!(
                 "cannot commit {}: {} is there already, with other rows; move one of them away",
                 pending.display(),

@@ -110,7 +110,9 @@ impl Follower {
                 znodes.into_iter().filter_map(|(_, znode)| znode).collect(),
             )]);
         }
-        let znodes = self.znodes(dirty.paths.iter().cloned().collect()).await?;
+        let mut znodes = self.znodes(dirty.paths.iter().cloned().collect()).await?;
+        // As they were written; when something was deleted is not known.
+        znodes.sort_by_key(|(_, znode)| znode.as_ref().map(|znode| znode.mzxid));
         Ok(znodes.into_iter().map(|(path, znode)| Reading::One(path, znode)).collect())
     }
 

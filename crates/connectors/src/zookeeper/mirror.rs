@@ -58,7 +58,8 @@ impl Mirror {
         self.znodes.values().collect()
     }
 
-    /// What has changed by this reading. To be applied as it is emitted.
+    /// What has changed by this reading, in the order in which it was written: so times of modification come in order, too, and a
+    /// watermark that follows them is right. To be applied as it is emitted.
     pub(crate) fn step(&self, reading: Reading) -> Vec<Change> {
         let mut changes = Vec::new();
         match reading {
@@ -69,6 +70,9 @@ impl Mirror {
                     compare(Some(before), now.remove(path), &mut changes);
                 }
                 now.into_values().for_each(|after| compare(None, Some(after), &mut changes));
+                // Stable: what was created again is deleted first.
+                changes
+                    .sort_by_key(|change| change.after.as_ref().or(change.before.as_ref()).map(|z| z.mzxid));
             }
         }
         changes
@@ -161,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn changes_come_in_the_order_in_which_they_were_written() {
+        let mut mirror = Mirror::default();
+        let first = vec![znode("/a", "1", 1, 9), znode("/b", "2", 2, 2), znode("/c", "3", 3, 5)];
+        assert_eq!(told(&mut mirror, Reading::Everything(first)), ["+/b=2", "+/c=3", "+/a=1"]);
+        let second = vec![znode("/a", "4", 12, 12), znode("/b", "5", 2, 11), znode("/c", "6", 3, 10)];
+        assert_eq!(told(&mut mirror, Reading::Everything(second)), ["-/a=1", "/c=6", "/b=5", "+/a=4"]);
+    }
+
+    #[test]
     fn a_server_that_is_behind_takes_nothing_back() {
         let mut mirror = Mirror::new(vec![znode("/a", "new", 5, 9)]);
         assert_eq!(told(&mut mirror, Reading::One("/a".into(), Some(znode("/a", "old", 5, 6)))), [""; 0]);
@@ -173,7 +186,7 @@ mod tests {
         told(&mut before, Reading::Everything(vec![znode("/a", "1", 1, 1), znode("/b", "2", 2, 2)]));
         let mut restored = Mirror::new(before.znodes().into_iter().cloned().collect());
         let now = vec![znode("/a", "3", 1, 4)];
-        assert_eq!(told(&mut restored, Reading::Everything(now)), ["/a=3", "-/b=2"]);
+        assert_eq!(told(&mut restored, Reading::Everything(now)), ["-/b=2", "/a=3"]);
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //! - `znode`: a znode's content and stat; what to follow
 //! - `mirror`: from what was read to what has changed; pure
 //! - `follow`: watches and reads, on the thread for ZooKeeper's I/O
-//! - `source`: the source, for typed records and, by `rows`, for tables
+//! - `following`: what a task is handed of that
+//! - `source`: the source, for typed records and, by `rows`, for tables; the latter also to look up rows in
 //! - `sink`, `commit`: a checkpoint's changes, and writing them once
 //! - `options`: how a table names all this
 
 mod commit;
 mod follow;
+mod following;
 mod mirror;
 mod options;
 mod rows;
@@ -20,7 +22,7 @@ mod sink;
 mod source;
 mod znode;
 
-pub(crate) use options::{METADATA_KEYS, table_sink, table_source};
+pub(crate) use options::{METADATA_KEYS, table_lookup, table_sink, table_source};
 pub(crate) use rows::metadata_type;
 pub use source::ZooKeeperSource;
 pub use znode::ZNode;

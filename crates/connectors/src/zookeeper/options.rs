@@ -9,6 +9,7 @@ use streamkeeper_zookeeper::Options as SessionOptions;
 
 use crate::error::ConnectorError;
 use crate::formats::Format;
+use crate::lookup::LookupSource;
 use crate::options::Options;
 use crate::schema::{Field, TypeKind};
 use crate::table::{MetadataColumn, ScanRequest, ScanTable, SinkRequest, TableDescriptor};
@@ -129,6 +130,24 @@ pub(crate) fn table_source(
     request: &ScanRequest,
     options: &Options<'_>,
 ) -> Result<ScanTable, ConnectorError> {
+    let (source, description) = followed(table, request, options)?;
+    Ok(ScanTable { source: Arc::new(source), bounded: false, description })
+}
+
+/// A table that is looked up in.
+pub(crate) fn table_lookup(
+    table: &TableDescriptor,
+    request: &ScanRequest,
+    options: &Options<'_>,
+) -> Result<Arc<dyn LookupSource>, ConnectorError> {
+    Ok(Arc::new(followed(table, request, options)?.0))
+}
+
+fn followed(
+    table: &TableDescriptor,
+    request: &ScanRequest,
+    options: &Options<'_>,
+) -> Result<(TableSource, String), ConnectorError> {
     let place = Place::from_options(table, options)?;
     let defaults = Limits::default();
     let max_znodes = options.number::<usize>("scan.max-znodes")?.unwrap_or(defaults.max_znodes);
@@ -159,8 +178,7 @@ pub(crate) fn table_source(
         mode: place.mode,
         limits: Limits { max_znodes, max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) },
     };
-    let source = TableSource { source, format: place.format, values, projection, columns };
-    Ok(ScanTable { source: Arc::new(source), bounded: false, description })
+    Ok((TableSource { source, format: place.format, values, projection, columns }, description))
 }
 
 /// The sink of a table.

@@ -14,8 +14,10 @@ use streamkeeper_dataflow::{OperatorError, OperatorResult};
 
 use crate::formats::column::Column;
 use crate::formats::{Decoder, Format, shorten};
+use crate::lookup::{LookupSource, LookupTable};
 use crate::schema::{DataType, Field, TypeKind, to_arrow_schema};
 use crate::table::ROW_KIND_COLUMN;
+use crate::zookeeper::following::Following;
 use crate::zookeeper::mirror::Change;
 use crate::zookeeper::source::{Rows, ZooKeeperSource, enumerator};
 use crate::zookeeper::znode::{ZNode, below};
@@ -104,6 +106,39 @@ impl Source<RecordBatch> for TableSource {
 
     fn reader(&self, context: &OperatorContext) -> OperatorResult<Box<dyn SourceReader<RecordBatch>>> {
         Ok(self.source.read(context, TableRows::new(self)))
+    }
+}
+
+impl LookupSource for TableSource {
+    fn follow(&self, context: &OperatorContext) -> OperatorResult<Box<dyn LookupTable>> {
+        let following = Following::start(&self.source, context, Vec::new())?;
+        Ok(Box::new(Looked { following, rows: TableRows::new(self) }))
+    }
+}
+
+/// A table that is looked up in.
+struct Looked {
+    following: Following,
+    rows: TableRows,
+}
+
+impl LookupTable for Looked {
+    fn changes(&mut self) -> OperatorResult<Option<RecordBatch>> {
+        while let Some(changes) = self.following.changes()? {
+            // Documents that the format skips are no rows.
+            if let Some(batch) = self.rows.batch(&changes)? {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_changes(&self) -> bool {
+        self.following.has_changes()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.following.is_complete()
     }
 }
 

@@ -253,7 +253,7 @@ impl Committer for ZooKeeperCommitter {
     }
 
     /// Then raises the fences: nothing that an earlier attempt still holds is written after this.
-    fn recover(&self, lineage: &str, committables: &[Committable]) -> OperatorResult<()> {
+    fn recover(&self, lineage: &str, _: Option<u32>, committables: &[Committable]) -> OperatorResult<()> {
         self.commit(committables)?;
         let zookeeper = self.shared.zookeeper()?;
         let fences = self.shared.fences(lineage);

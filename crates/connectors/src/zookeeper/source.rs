@@ -1,29 +1,18 @@
 //! The source: one split, read by the first subtask, whose position is all that was told.
 
-use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use streamkeeper_dataflow::batch::Records;
-use streamkeeper_dataflow::channel::Signal;
 use streamkeeper_dataflow::operator::OperatorContext;
 use streamkeeper_dataflow::source::{Assignment, Poll, Source, SourceReader, Split, SplitEnumerator};
 use streamkeeper_dataflow::time::{MIN_WATERMARK, Timestamp};
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
-use streamkeeper_zookeeper::{Options, Spawned, ZooKeeper, spawn};
-use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::mpsc::{Receiver, channel};
+use streamkeeper_zookeeper::Options;
 
-use crate::zookeeper::follow::{Follower, Handed};
-use crate::zookeeper::mirror::{Change, Limits, Mirror};
+use crate::zookeeper::following::Following;
+use crate::zookeeper::mirror::{Change, Limits};
 use crate::zookeeper::znode::{Mode, ZNode};
-
-/// Readings that wait for the task.
-const QUEUE: usize = 16;
-
-/// Changes of one batch.
-const BATCH: usize = 8192;
 
 const SPLIT: &str = "zookeeper";
 
@@ -90,6 +79,11 @@ impl ZooKeeperSource {
         self
     }
 
+    /// For messages: what is followed, and where.
+    pub(crate) fn place(&self) -> String {
+        format!("{} at {}", self.root, self.options.quorum)
+    }
+
     /// Reads with batches made by `rows`.
     pub(crate) fn read<B: 'static, R: Rows<B> + 'static>(
         &self,
@@ -99,10 +93,8 @@ impl ZooKeeperSource {
         Box::new(Reader {
             source: self.clone(),
             rows,
-            waker: context.waker.clone(),
+            context: context.without_state(),
             following: None,
-            mirror: Mirror::default(),
-            pending: VecDeque::new(),
             batch: PhantomData,
         })
     }
@@ -170,62 +162,28 @@ impl SplitEnumerator for OneSplit {
 struct Reader<B, R> {
     source: ZooKeeperSource,
     rows: R,
-    waker: Arc<Signal>,
-    /// What hands over readings, while there is a split.
-    following: Option<(Receiver<Handed>, Spawned)>,
-    mirror: Mirror,
-    /// Found, and not yet emitted nor in the mirror.
-    pending: VecDeque<Change>,
+    context: OperatorContext,
+    /// While there is a split.
+    following: Option<Following>,
     batch: PhantomData<fn() -> B>,
-}
-
-impl<B, R> Reader<B, R> {
-    fn place(&self) -> String {
-        format!("{} at {}", self.source.root, self.source.options.quorum)
-    }
 }
 
 impl<B, R: Rows<B>> SourceReader<B> for Reader<B, R> {
     fn add_split(&mut self, split: Split) -> OperatorResult<()> {
-        if !split.payload.is_empty() {
-            let znodes = postcard::from_bytes(&split.payload).map_err(|e| {
-                OperatorError::fatal(format!("the checkpoint of {} is damaged: {e}", self.place()))
-            })?;
-            self.mirror = Mirror::new(znodes);
-        }
-        let (sender, receiver) = channel(QUEUE);
-        let follower = Follower {
-            zookeeper: ZooKeeper::open(self.source.options.clone()).map_err(OperatorError::fatal)?,
-            root: self.source.root.clone(),
-            mode: self.source.mode,
-            limits: self.source.limits,
-            readings: sender,
-            waker: self.waker.clone(),
+        let told = if split.payload.is_empty() {
+            Vec::new()
+        } else {
+            postcard::from_bytes(&split.payload).map_err(|e| {
+                OperatorError::fatal(format!("the checkpoint of {} is damaged: {e}", self.source.place()))
+            })?
         };
-        let task = spawn(follower.run()).map_err(OperatorError::recoverable)?;
-        self.following = Some((receiver, task));
+        self.following = Some(Following::start(&self.source, &self.context, told)?);
         Ok(())
     }
 
     fn poll(&mut self, _now_ms: Timestamp) -> OperatorResult<Poll<B>> {
-        let Some((readings, _)) = &mut self.following else { return Ok(Poll::NeedSplit) };
-        while self.pending.is_empty() {
-            match readings.try_recv() {
-                Ok(Ok(reading)) => self.pending = self.mirror.step(reading).into(),
-                Ok(Err(error)) => return Err(failure(&self.place(), &error)),
-                // The follower wakes this thread.
-                Err(TryRecvError::Empty) => return Ok(Poll::WaitUntil(Timestamp::MAX)),
-                Err(TryRecvError::Disconnected) => {
-                    return Err(OperatorError::recoverable(format!("{} is followed no more", self.place())));
-                }
-            }
-        }
-        let changes: Vec<Change> = self.pending.drain(..self.pending.len().min(BATCH)).collect();
-        changes.iter().for_each(|change| self.mirror.apply(change));
-        if let Some(excess) = self.mirror.excess(&self.source.limits) {
-            let place = self.place();
-            return Err(OperatorError::fatal(format!("{place}: {excess}; follow less, or raise it")));
-        }
+        let Some(following) = &mut self.following else { return Ok(Poll::NeedSplit) };
+        let Some(changes) = following.changes()? else { return Ok(Poll::WaitUntil(Timestamp::MAX)) };
         match self.rows.batch(&changes)? {
             Some(batch) => Ok(Poll::Batch { split: SPLIT.to_owned(), batch }),
             // At once again: there may be more.
@@ -234,17 +192,10 @@ impl<B, R: Rows<B>> SourceReader<B> for Reader<B, R> {
     }
 
     fn snapshot(&mut self) -> OperatorResult<Vec<Split>> {
-        if self.following.is_none() {
-            return Ok(Vec::new());
-        }
-        let payload = postcard::to_allocvec(&self.mirror.znodes()).map_err(|e| {
-            OperatorError::fatal(format!("cannot encode what is known of {}: {e}", self.place()))
+        let Some(following) = &self.following else { return Ok(Vec::new()) };
+        let payload = postcard::to_allocvec(&following.told()).map_err(|e| {
+            OperatorError::fatal(format!("cannot encode what is known of {}: {e}", self.source.place()))
         })?;
         Ok(vec![Split { id: SPLIT.to_owned(), payload, watermark: MIN_WATERMARK }])
     }
-}
-
-fn failure(place: &str, error: &streamkeeper_zookeeper::Error) -> OperatorError {
-    let message = format!("cannot follow {place}: {error}");
-    if error.is_transient() { OperatorError::recoverable(message) } else { OperatorError::fatal(message) }
 }

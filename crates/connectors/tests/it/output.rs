@@ -84,15 +84,21 @@ fn recovery_commits_the_checkpoint_and_removes_what_came_after_it() {
     other.write(batch(0..7)).unwrap();
     let others = other.prepare_commit(1).unwrap();
 
-    one.committer().unwrap().recover(LINEAGE, &kept).unwrap();
+    one.committer().unwrap().recover(LINEAGE, Some(0), &kept).unwrap();
+    assert_eq!(
+        (visible_rows(dir.path()), listing(dir.path()).1.len()),
+        (10, 3),
+        "files of the attempt and of later ones stay"
+    );
+    one.committer().unwrap().recover(LINEAGE, None, &kept).unwrap();
     assert_eq!(
         (visible_rows(dir.path()), listing(dir.path()).1.len()),
         (10, 1),
         "the other sink's file stays"
     );
-    one.committer().unwrap().recover(LINEAGE, &kept).unwrap();
-    two.committer().unwrap().recover("another lineage", &[]).unwrap();
-    two.committer().unwrap().recover(LINEAGE, &others).unwrap();
+    one.committer().unwrap().recover(LINEAGE, None, &kept).unwrap();
+    two.committer().unwrap().recover("another lineage", None, &[]).unwrap();
+    two.committer().unwrap().recover(LINEAGE, None, &others).unwrap();
     assert_eq!((visible_rows(dir.path()), listing(dir.path()).1.len()), (17, 0));
 
     let mut writer = one.writer(&context(0, 1)).unwrap();

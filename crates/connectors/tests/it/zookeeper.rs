@@ -1,5 +1,6 @@
 //! ZooKeeper as a source and a sink, against the embedded keeper.
 
+mod lookups;
 mod server;
 mod sinks;
 mod sources;

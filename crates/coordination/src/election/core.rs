@@ -335,6 +335,18 @@ mod tests {
     }
 
     #[test]
+    fn a_look_of_before_the_connection_does_not_resume() {
+        let mut leader = leader();
+        assert_eq!(leader.step(Event::Changed), Some(Action::Look));
+        leader.step(Event::Suspended);
+        assert_eq!(leader.step(Event::Connected(1)), None, "it looks already");
+        assert_eq!(leader.step(looked(office("me", 8, OWN), 8, &[OWN])), Some(Action::Look));
+        assert!(matches!(leader.standing(), Standing::Suspended(_)));
+        leader.step(looked(office("me", 8, OWN), 8, &[OWN]));
+        assert_eq!(leader.standing(), leading(8));
+    }
+
+    #[test]
     fn a_lost_session_revokes_and_it_rejoins_under_another_name() {
         let mut leader = leader();
         leader.step(Event::Lost);

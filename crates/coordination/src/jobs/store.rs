@@ -3,6 +3,7 @@
 //! Invariant: a job's id is one job for ever, or as long as its result is kept: submitting it again is no second job.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use streamkeeper_zookeeper::{CreateMode, Error as ZkError, Multi};
 
@@ -45,11 +46,17 @@ impl JobStore {
     /// Submits a job, in one transaction. Doing it again does no harm.
     ///
     /// # Errors
-    /// [`Error::JobExists`] when another job has this id, [`Error::JobEnded`] when it has run already; [`Error::InvalidName`],
-    /// [`Error::InvalidDocument`], [`Error::TooMany`], [`Error::ZooKeeper`].
+    /// [`Error::JobExists`] when another job has this id, [`Error::JobEnded`] when it has run already; [`Error::Unresolved`] when
+    /// it may have been submitted or not; [`Error::InvalidName`], [`Error::InvalidDocument`], [`Error::TooMany`],
+    /// [`Error::ZooKeeper`].
     pub async fn submit(&self, job: &str, spec: &JobSpec) -> Result<Submitted> {
         checked("job id", job)?;
-        let mut unsure = false;
+        let mut attempt = Attempt::new(format!("submit job {job}"));
+        let ended = self.try_submit(job, spec, &mut attempt.unsure).await;
+        attempt.outcome(ended)
+    }
+
+    async fn try_submit(&self, job: &str, spec: &JobSpec, unsure: &mut bool) -> Result<Submitted> {
         let layout = self.cluster.layout();
         for _ in 0..ATTEMPTS {
             let found = self.documents(job, &[JobPart::Result, JobPart::Spec]).await?;
@@ -61,12 +68,12 @@ impl JobStore {
                 if !known.is_same_as(spec) {
                     return Err(Error::JobExists { job: job.to_owned() });
                 }
-                let ours = unsure && known.submitted_ms == spec.submitted_ms;
+                let ours = *unsure && known.submitted_ms == spec.submitted_ms;
                 return Ok(if ours { Submitted::New } else { Submitted::AlreadyThere });
             }
             match self.cluster.zookeeper().multi(self.creation(job, spec).await?).await {
                 Ok(_) => return Ok(Submitted::New),
-                Err(error) if error.is_outcome_unknown() => unsure = true,
+                Err(error) if error.is_outcome_unknown() => *unsure = true,
                 Err(ZkError::Multi { source, .. }) if is_race(&source) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -104,9 +111,15 @@ impl JobStore {
     /// Says what is wanted of a job; writes nothing if that is so already.
     ///
     /// # Errors
-    /// [`Error::NoJob`], [`Error::JobEnded`], [`Error::Contended`], [`Error::ZooKeeper`].
+    /// [`Error::NoJob`], [`Error::JobEnded`], [`Error::Contended`], [`Error::Unresolved`], [`Error::ZooKeeper`].
     pub async fn desire(&self, job: &str, desired: &Desired) -> Result<()> {
         checked("job id", job)?;
+        let mut attempt = Attempt::new(format!("write what is wanted of job {job}"));
+        let ended = self.try_desire(job, desired, &mut attempt.unsure).await;
+        attempt.outcome(ended)
+    }
+
+    async fn try_desire(&self, job: &str, desired: &Desired, unsure: &mut bool) -> Result<()> {
         let path = self.cluster.layout().job_document(job, JobPart::Desired);
         for _ in 0..ATTEMPTS {
             let found = self.documents(job, &[JobPart::Result, JobPart::Desired]).await?;
@@ -123,7 +136,8 @@ impl JobStore {
             }
             match self.cluster.zookeeper().set(&path, encode(&path, desired)?, Some(*version)).await {
                 Ok(_) => return Ok(()),
-                Err(error) if error.is_outcome_unknown() || is_race(&error) => {}
+                Err(error) if error.is_outcome_unknown() => *unsure = true,
+                Err(error) if is_race(&error) => {}
                 Err(error) => return Err(error.into()),
             }
             self.cluster.sync().await?;
@@ -167,6 +181,31 @@ impl JobStore {
 
     async fn documents(&self, job: &str, parts: &[JobPart]) -> Result<Vec<Option<(Vec<u8>, i32)>>> {
         documents(&self.cluster, job, parts).await
+    }
+}
+
+/// A write that is tried until its outcome is known.
+struct Attempt {
+    operation: String,
+    began: Instant,
+    /// Whether it was sent and may have happened.
+    unsure: bool,
+}
+
+impl Attempt {
+    fn new(operation: String) -> Self {
+        Self { operation, began: Instant::now(), unsure: false }
+    }
+
+    /// What its end means: a look that failed leaves it open whether it has happened.
+    fn outcome<T>(self, ended: Result<T>) -> Result<T> {
+        match ended {
+            Err(Error::ZooKeeper(error)) if self.unsure => {
+                tracing::debug!("{}: {error}", self.operation);
+                Err(Error::Unresolved { operation: self.operation, waited: self.began.elapsed() })
+            }
+            ended => ended,
+        }
     }
 }
 

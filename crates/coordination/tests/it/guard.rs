@@ -36,6 +36,48 @@ fn a_lost_answer_is_looked_up() {
     });
 }
 
+/// The leader is cut off with a write on its way, and deposed meanwhile: what it is told of its write is what became of it.
+#[test]
+fn a_write_that_ends_with_the_office_is_told_rightly() {
+    let keeper = server(None, None);
+    let address = keeper.client_address().unwrap();
+    block_on(async {
+        let jobs = JobStore::new(cluster(address).await);
+        jobs.submit("j1", &JobSpec::default()).await.unwrap();
+        for n in 1..=10 {
+            let proxy = Proxy::new(address);
+            let leading = Cluster::open(connect(proxy.address).await, Layout::default()).await.unwrap();
+            let old_id = format!("old-{n}");
+            let mut election = Election::start(leading, candidate(&old_id)).unwrap();
+            let old = granted(&mut election).await;
+            let (_cluster, mut next) = stand(address, &format!("new-{n}")).await;
+            let new_pointer = pointer(1..=n);
+            proxy.refuse(true);
+            proxy.swallow_next_answer();
+            let write = tokio::spawn({
+                let (old, pointer) = (old.clone(), new_pointer.clone());
+                async move { old.complete_checkpoint("j1", &pointer).await }
+            });
+            while !proxy.has_swallowed() {
+                tokio::task::yield_now().await;
+            }
+            next.depose(&old_id);
+            granted(&mut next).await;
+            proxy.refuse(false);
+            let told = write.await.unwrap();
+            jobs.list().await.unwrap();
+            let written = jobs.get("j1").await.unwrap().checkpoint.unwrap().value == new_pointer;
+            match told {
+                Ok(_) => assert!(written, "round {n}"),
+                Err(Error::Deposed { .. }) => assert!(!written, "round {n}"),
+                Err(error) => panic!("round {n}: {error}"),
+            }
+            next.resign().await.unwrap();
+            election.resign().await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn without_a_connection_nothing_is_sent_and_the_error_says_so() {
     let keeper = server(None, None);

@@ -44,6 +44,25 @@ fn a_job_is_submitted_once() {
 }
 
 #[test]
+fn a_submission_whose_answer_is_lost_is_one_job() {
+    let keeper = server(None, None);
+    let proxy = crate::proxy::Proxy::new(keeper.client_address().unwrap());
+    let jobs = JobStore::new(block_on(cluster(proxy.address)));
+    block_on(async {
+        for n in 0..20 {
+            let id = format!("j{n}");
+            proxy.swallow_next_answer();
+            // A connection that is lost before anything was sent is an error.
+            while let Err(error) = jobs.submit(&id, &spec("etl")).await {
+                assert!(matches!(error, Error::ZooKeeper(_) | Error::Unresolved { .. }), "{error}");
+            }
+            assert_eq!(jobs.submit(&id, &spec("etl")).await.unwrap(), Submitted::AlreadyThere);
+        }
+        assert_eq!(jobs.list().await.unwrap().live().count(), 20);
+    });
+}
+
+#[test]
 fn everybody_sees_a_job_run_and_end() {
     let keeper = server(None, None);
     let address = keeper.client_address().unwrap();

@@ -34,7 +34,7 @@ fn members_are_seen_to_come_and_go() {
         let _b = second.register_task_manager(&document("tm-b")).unwrap();
         let both = members.wait_for(|members| members.len() == 2).await.unwrap();
         assert_eq!(both.get("tm-b"), Some(&document("tm-b")));
-        a.leave(&first, "tm-a").await.unwrap();
+        a.leave().await.unwrap();
         let one = members.wait_for(|members| members.len() == 1).await.unwrap();
         assert_eq!(one.iter().map(|(id, _)| id).collect::<Vec<_>>(), ["tm-b"]);
         second.zookeeper().close().await;
@@ -56,7 +56,7 @@ fn a_member_does_not_disturb_another_of_the_same_id() {
         let mut members = second.watch_task_managers().await.unwrap();
         assert_eq!(members.now().get("tm-a"), Some(&document("tm-a")));
         // Only when that is gone.
-        registration.leave(&first, "tm-a").await.unwrap();
+        registration.leave().await.unwrap();
         late.registered().await.unwrap();
         members.wait_for(|members| members.get("tm-a") == Some(&other)).await.unwrap();
     });

@@ -82,7 +82,7 @@ const KEYS: &[Key] = &[
     (ZOOKEEPER_QUORUM, Kind::Text, ""),
     (ZOOKEEPER_ROOT, Kind::Text, "/streamkeeper"),
     (CLUSTER_ID, Kind::Text, "/default"),
-    (ZOOKEEPER_SESSION_TIMEOUT, Kind::Duration, "60 s"),
+    (ZOOKEEPER_SESSION_TIMEOUT, Kind::Duration, "10 s"),
     (ZOOKEEPER_CONNECTION_TIMEOUT, Kind::Duration, "15 s"),
 ];
 
@@ -104,18 +104,24 @@ pub const ZOOKEEPER_CONNECTION_TIMEOUT: &str = "high-availability.zookeeper.clie
 /// The configuration of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    more_keys: &'static [Key],
+    more_keys: Vec<&'static [Key]>,
     entries: BTreeMap<String, String>,
 }
 
 impl Config {
     /// A configuration that knows these keys as well.
     pub fn with_keys(more_keys: &'static [Key]) -> Self {
-        Self { more_keys, ..Self::default() }
+        Self { more_keys: vec![more_keys], ..Self::default() }
+    }
+
+    /// As this one, and it knows these keys as well.
+    pub fn and_keys(mut self, more_keys: &'static [Key]) -> Self {
+        self.more_keys.push(more_keys);
+        self
     }
 
     fn key(&self, key: &str) -> Option<&'static Key> {
-        KEYS.iter().chain(self.more_keys).find(|(name, ..)| *name == key)
+        KEYS.iter().chain(self.more_keys.iter().copied().flatten()).find(|(name, ..)| *name == key)
     }
 
     /// Sets a key. Returns a warning when the key changes nothing here.

@@ -34,13 +34,17 @@ struct Ends {
 impl Runner {
     pub(super) fn deploy(&mut self, deployment: Deployment) {
         let here: Vec<TaskId> = self.local(&deployment);
-        // Its attempts are over: the master does not order it otherwise.
-        for task in &here {
-            if let Some(mut earlier) = self.tasks.remove(&(task.vertex, task.subtask)) {
-                earlier.cancel();
-                earlier.join();
-            }
+        if let Some(complete) = deployment.restore {
+            self.complete(complete);
         }
+        // Earlier attempts are over, those of subtasks that run elsewhere now as well: the master does not order it otherwise.
+        let is_earlier = |task: &Hosted| {
+            deployment.vertices.get(&task.id.vertex).is_some_and(|attempt| task.id.attempt < *attempt)
+        };
+        let mut earlier: Vec<Hosted> =
+            self.tasks.extract_if(|_, task| is_earlier(task)).map(|(_, task)| task).collect();
+        earlier.iter().for_each(Hosted::cancel);
+        earlier.iter_mut().for_each(Hosted::join);
         if let Err(error) = self.try_deploy(&deployment, &here) {
             let failure = OperatorError::fatal(error);
             for task in here {

@@ -120,14 +120,6 @@ impl TaskExecutor {
         self.tell(Event::Order(order));
     }
 
-    /// What is here, after all orders so far.
-    pub fn inventory(&self) -> Option<Inventory> {
-        let (reply, answer) = mpsc::channel();
-        // Whoever asked may have gone.
-        self.with_inventory(move |inventory| drop(reply.send(inventory)));
-        answer.recv().ok()
-    }
-
     /// Hands over what is here, on the executor's thread, after all orders so far: reports before that are contained in it,
     /// those after it are not.
     pub fn with_inventory(&self, take: impl FnOnce(Inventory) + Send + 'static) {
@@ -217,9 +209,7 @@ impl Runner {
                 }
             }
             Order::Completed(checkpoint) => {
-                self.highest_checkpoint = self.highest_checkpoint.max(checkpoint);
-                self.completed_checkpoint = self.completed_checkpoint.max(checkpoint);
-                self.snapshots.forget(checkpoint);
+                self.complete(checkpoint);
                 self.tasks.values_mut().for_each(|task| task.completed(checkpoint));
             }
             Order::Aborted(checkpoint) => self.abort(checkpoint),
@@ -233,6 +223,13 @@ impl Runner {
                 task.cancel();
             }
         }
+    }
+
+    /// Knows that `checkpoint` is complete: what is written of it stays.
+    fn complete(&mut self, checkpoint: CheckpointId) {
+        self.highest_checkpoint = self.highest_checkpoint.max(checkpoint);
+        self.completed_checkpoint = self.completed_checkpoint.max(checkpoint);
+        self.snapshots.forget(checkpoint);
     }
 
     /// Gives up `checkpoint`, and all before it that have not completed.

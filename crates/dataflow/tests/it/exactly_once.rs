@@ -179,7 +179,7 @@ impl Committer for Committed {
         Ok(())
     }
 
-    fn recover(&self, _lineage: &str, committables: &[Committable]) -> OperatorResult<()> {
+    fn recover(&self, _lineage: &str, _: Option<u32>, committables: &[Committable]) -> OperatorResult<()> {
         self.commit(committables)
     }
 }
@@ -216,15 +216,15 @@ impl SinkWriter<Pairs> for CollectWriter {
     }
 }
 
-struct Setup {
-    parallelism: (usize, usize, usize),
-    fuse: u64,
-    panics: bool,
-    pause: Duration,
-    restart: RestartStrategy,
+pub(crate) struct Setup {
+    pub(crate) parallelism: (usize, usize, usize),
+    pub(crate) fuse: u64,
+    pub(crate) panics: bool,
+    pub(crate) pause: Duration,
+    pub(crate) restart: RestartStrategy,
 }
 
-fn graph(setup: &Setup, committed: &Committed) -> JobGraph {
+pub(crate) fn graph(setup: &Setup, committed: &Committed) -> JobGraph {
     let (sources, counters, sinks) = setup.parallelism;
     let (fuse, panics) = (Arc::new(AtomicU64::new(setup.fuse)), setup.panics);
     let mut graph = JobGraph::new(128);
@@ -265,7 +265,7 @@ pub(crate) fn config(lineage: &str, restart: RestartStrategy) -> JobConfig {
     }
 }
 
-fn check(committed: &Committed) {
+pub(crate) fn check(committed: &Committed) {
     let committed = committed.0.lock().expect("no panic while held");
     let mut rows: Rows = committed.values().flatten().copied().collect();
     rows.sort_unstable();

@@ -2,3 +2,4 @@
 mod coordinator;
 mod exactly_once;
 mod live_config;
+mod workers;

@@ -225,8 +225,7 @@ pub(crate) fn aggregate_plan(input: Plan, keys: &[ScalarExpr], aggregates: &[Bou
 
     let is_property = |k: &usize| input.schema[*k].window.is_some_and(|(_, w)| w == window);
     let plain: Vec<usize> = unique.iter().copied().filter(|k| !is_property(k)).collect();
-    let mut schema: Vec<Column> =
-        plain.iter().map(|k| Column { rowtime: false, ..input.schema[*k].clone() }).collect();
+    let mut schema: Vec<Column> = plain.iter().map(|k| input.schema[*k].clone().materialized()).collect();
     schema.extend(calls.iter().map(|c| Column::new(c.name.clone(), c.data_type.clone())));
     let mut properties = Vec::new();
     for property in [WindowProperty::Start, WindowProperty::End, WindowProperty::Time] {
@@ -256,7 +255,7 @@ pub(crate) fn aggregate_plan(input: Plan, keys: &[ScalarExpr], aggregates: &[Bou
 fn unbounded(input: Plan, unique: &[usize], keys: &[usize], calls: Vec<AggregateCall>) -> Aggregated {
     // A window column outside of a window aggregation is a plain column: rows of one window come one by one.
     let mut schema: Vec<Column> =
-        unique.iter().map(|k| Column { rowtime: false, window: None, ..input.schema[*k].clone() }).collect();
+        unique.iter().map(|k| Column { window: None, ..input.schema[*k].clone().materialized() }).collect();
     schema.extend(calls.iter().map(|c| Column::new(c.name.clone(), c.data_type.clone())));
     let positions = keys.iter().map(|k| unique.iter().position(|u| u == k).unwrap_or(0)).collect();
     let aggregates = (unique.len()..unique.len() + calls.len()).collect();

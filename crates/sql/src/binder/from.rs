@@ -9,8 +9,9 @@ use streamkeeper_connectors::schema::{DataType, TypeKind};
 use super::scope::Scope;
 use super::{Binder, Named, column_names, rename};
 use crate::error::SqlError;
-use crate::expr::{conjuncts, literal_boolean};
+use crate::expr::{ScalarExpr, conjuncts, literal_boolean};
 use crate::operators::spec::JoinKind;
+use crate::physical::join::is_append_join;
 use crate::plan::{Column, Node, Plan, Schema, Table};
 
 impl Binder<'_> {
@@ -71,18 +72,23 @@ impl Binder<'_> {
         if let TableFactor::UNNEST { .. } = relation {
             return self.unnest(left, &scope, relation, kind, condition);
         }
+        if let TableFactor::Table { version: Some(version), .. } = relation {
+            return self.temporal_join(left, &scope, relation, version, kind, condition);
+        }
         let (right, right_scope) = self.factor(relation)?;
         let scope = scope.join(&right_scope);
-        let condition = match condition {
-            Some(on) => {
-                refuse_subqueries(on)?;
-                conjuncts(&self.condition(on, &scope, "ON")?)
-            }
-            None => Vec::new(),
-        };
-        let condition: Vec<_> = condition.into_iter().filter(|c| *c != literal_boolean(true)).collect();
+        let on = condition;
+        let condition = self.join_condition(on, &scope)?;
         let mut schema = scope.schema.clone();
         let left_len = left.schema.len();
+        let compares_proctime = |c: &ScalarExpr| {
+            let (left, right): (Vec<usize>, Vec<usize>) =
+                c.columns().into_iter().filter(|i| schema[*i].proctime).partition(|i| *i < left_len);
+            !left.is_empty() && !right.is_empty()
+        };
+        if let Some(on) = on.filter(|_| condition.iter().any(compares_proctime)) {
+            return Err(SqlError::unsupported("A join within an interval of processing time", on.span()));
+        }
         for (i, column) in schema.iter_mut().enumerate() {
             let outer = match kind {
                 JoinKind::Left => i >= left_len,
@@ -93,11 +99,28 @@ impl Binder<'_> {
             if outer {
                 column.data_type.nullable = true;
                 column.window = None;
+                column.proctime = false;
             }
         }
-        let scope = Scope { schema: schema.clone(), ..scope };
         let node = Node::Join { left: Box::new(left), right: Box::new(right), kind, condition };
-        Ok((Plan { node, schema }, scope))
+        let mut plan = Plan { node, schema };
+        if !is_append_join(&plan) {
+            plan.schema.iter_mut().for_each(|column| column.proctime = false);
+        }
+        let scope = Scope { schema: plan.schema.clone(), ..scope };
+        Ok((plan, scope))
+    }
+
+    /// The conditions of ON.
+    pub(super) fn join_condition(
+        &self,
+        on: Option<&ast::Expr>,
+        scope: &Scope,
+    ) -> Result<Vec<ScalarExpr>, SqlError> {
+        let Some(on) = on else { return Ok(Vec::new()) };
+        refuse_subqueries(on)?;
+        let condition = conjuncts(&self.condition(on, scope, "ON")?);
+        Ok(condition.into_iter().filter(|c| *c != literal_boolean(true)).collect())
     }
 
     fn unnest(
@@ -174,11 +197,13 @@ impl Binder<'_> {
         Ok((Plan { node, schema: scope.schema.clone() }.filter(filter), scope))
     }
 
-    fn factor(&mut self, factor: &TableFactor) -> Result<(Plan, Scope), SqlError> {
+    pub(super) fn factor(&mut self, factor: &TableFactor) -> Result<(Plan, Scope), SqlError> {
         match factor {
-            TableFactor::Table { version: Some(_), .. } => {
-                Err(SqlError::unsupported("A temporal join (FOR SYSTEM_TIME AS OF)", factor.span()))
-            }
+            TableFactor::Table { version: Some(_), .. } => Err(SqlError::validation(
+                "Temporal table can only be used in temporal join and only supports 'FOR SYSTEM_TIME AS OF' left table's \
+                 time attribute field: SELECT … FROM a JOIN b FOR SYSTEM_TIME AS OF a.time ON …",
+                factor.span(),
+            )),
             TableFactor::Table { sample: Some(_), .. } => {
                 Err(SqlError::unsupported("TABLESAMPLE", factor.span()))
             }

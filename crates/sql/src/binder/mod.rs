@@ -12,6 +12,7 @@ pub(crate) mod insert;
 pub(crate) mod record;
 pub(crate) mod scope;
 mod select;
+mod temporal;
 mod window;
 
 use std::collections::BTreeMap;
@@ -156,6 +157,7 @@ impl<'a> Binder<'a> {
             })?;
             schema.push(Column {
                 rowtime: l.rowtime && r.rowtime,
+                proctime: l.proctime && r.proctime,
                 window: l.window.filter(|w| r.window == Some(*w)),
                 ..Column::new(l.name.clone(), data_type)
             });

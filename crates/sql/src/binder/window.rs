@@ -198,6 +198,10 @@ fn time_column(arg: &ast::Expr, scope: &Scope, function: &str) -> Result<usize, 
         return Err(SqlError::validation("DESCRIPTOR takes a column", name.span));
     };
     let column = &scope.schema[index];
+    if column.proctime {
+        let what = format!("A window over processing time ({function} with DESCRIPTOR({}))", column.name);
+        return Err(SqlError::unsupported(what, name.span));
+    }
     if !column.rowtime {
         return Err(SqlError::validation(
             format!(
@@ -220,6 +224,7 @@ pub(crate) fn with_window(input: Plan, time: usize, kind: WindowKind, keys: Vec<
         column.window = None;
         // Only window_time is an event-time attribute behind a window function.
         column.rowtime = false;
+        column.proctime = false;
     }
     for property in [WindowProperty::Start, WindowProperty::End, WindowProperty::Time] {
         schema.push(property_column(property, window));

@@ -32,6 +32,11 @@ impl Calc {
         Self { spec, schema }
     }
 
+    /// What its batches look like.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
     /// Makes filter and projection anew, with what `config` says as constants.
     fn bind_config(&mut self, config: &ConfigSnapshot) -> OperatorResult<()> {
         let Some(live) = &self.spec.live else { return Ok(()) };

@@ -70,6 +70,24 @@ impl Harness {
         self.operator.on_watermark(watermark, &mut self.output)
     }
 
+    /// Whether the operator takes input now.
+    pub fn wants_input(&self) -> bool {
+        self.operator.wants_input()
+    }
+
+    /// When the operator wants to be told of processing time.
+    pub fn next_processing_time(&self) -> Option<Timestamp> {
+        self.operator.next_processing_time()
+    }
+
+    /// Tells the operator of processing time.
+    ///
+    /// # Errors
+    /// Those of the operator.
+    pub fn processing_time(&mut self, now_ms: Timestamp) -> OperatorResult<()> {
+        self.operator.on_processing_time(now_ms, &mut self.output)
+    }
+
     /// Ends the input.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What each operator needs to know. Column indices refer to the operator's input without the row-kind column.
 
+use streamkeeper_connectors::lookup::LookupSource;
 use streamkeeper_connectors::schema::{DataType, Field};
 
 use std::sync::Arc;
@@ -279,6 +280,35 @@ pub struct IntervalJoinSpec {
     pub lower_ms: i64,
     /// Largest `left_time - right_time`.
     pub upper_ms: i64,
+}
+
+/// Join with the versions of the right: a left row waits until the watermark has reached its time, and then meets, of its key,
+/// the version that was the newest at that time. Inner or left.
+#[derive(Debug, Clone)]
+pub struct TemporalJoinSpec {
+    /// Keys, condition, output.
+    pub join: JoinSpec,
+    /// The left has a row-kind column; then so has the output, with the same kinds.
+    pub left_changelog: bool,
+    /// The right has a row-kind column: `-D` ends a version, `-U` says nothing.
+    pub right_changelog: bool,
+    /// The left's event-time column.
+    pub left_time: usize,
+    /// The column of the right that tells when a version began.
+    pub right_time: usize,
+    /// A right row that is older than the newest of its key is no version.
+    pub last_rows: bool,
+}
+
+/// Join of insert-only rows with a table as it is when they come. Inner or left.
+#[derive(Clone)]
+pub struct LookupJoinSpec {
+    /// Keys, condition, output. Its right are the rows of the table that are looked up.
+    pub join: JoinSpec,
+    /// The table.
+    pub table: Arc<dyn LookupSource>,
+    /// What makes rows to look up of those of the table, in order.
+    pub calcs: Vec<CalcSpec>,
 }
 
 /// Regular join: keeps both inputs; takes and gives changelogs.

@@ -4,8 +4,8 @@
 
 use super::calc_over;
 use crate::expr::ScalarExpr;
-use crate::operators::spec::{AggregateCall, JoinKind, SortKey};
-use crate::plan::{Node, Plan, Schema, WindowSource, all_columns};
+use crate::operators::spec::{AggregateCall, SortKey};
+use crate::plan::{Column, Node, Plan, Schema, WindowSource, all_columns};
 
 pub(super) fn prune(plan: Plan, needed: &[usize]) -> Plan {
     let schema: Schema = needed.iter().map(|i| plan.schema[*i].clone()).collect();
@@ -142,26 +142,57 @@ pub(super) fn prune(plan: Plan, needed: &[usize]) -> Plan {
             select(Plan { node, schema: full }, needed, at, schema)
         }
         Node::Join { left, right, kind, condition } => {
-            let width = left.schema.len();
-            let left_only = matches!(kind, JoinKind::Semi | JoinKind::Anti);
-            let reads: Vec<usize> =
-                needed.iter().copied().chain(condition.iter().flat_map(ScalarExpr::columns)).collect();
-            let l = Kept::new(reads.iter().copied().filter(|i| *i < width), width);
-            let r = Kept::new(reads.iter().filter(|i| **i >= width).map(|i| i - width), right.schema.len());
-            let kept_width = l.columns.len();
-            let at = |i: usize| if i < width { l.at(i) } else { kept_width + r.at(i - width) };
-            let condition = condition.iter().map(|c| c.remap_columns(&at)).collect();
-            let mut full: Schema = l.columns.iter().map(|i| plan.schema[*i].clone()).collect();
-            if !left_only {
-                full.extend(r.columns.iter().map(|i| plan.schema[width + i].clone()));
-            }
+            let (width, right_width) = (left.schema.len(), right.schema.len());
+            let (sides, condition) = Sides::new(needed.iter().copied(), &condition, width, right_width);
             let node = Node::Join {
-                left: Box::new(prune(*left, &l.columns)),
-                right: Box::new(prune(*right, &r.columns)),
+                left: Box::new(prune(*left, &sides.left.columns)),
+                right: Box::new(prune(*right, &sides.right.columns)),
                 kind,
                 condition,
             };
-            select(Plan { node, schema: full }, needed, at, schema)
+            let full = sides.schema(&plan.schema);
+            select(Plan { node, schema: full }, needed, |i| sides.at(i), schema)
+        }
+        Node::TemporalJoin { left, right, kind, condition, left_time, right_time, key } => {
+            let width = left.schema.len();
+            let times = [left_time, width + right_time];
+            let keys = key.iter().map(|k| width + k);
+            let reads = needed.iter().copied().chain(times).chain(keys);
+            let (sides, condition) = Sides::new(reads, &condition, width, right.schema.len());
+            let node = Node::TemporalJoin {
+                left_time: sides.left.at(left_time),
+                right_time: sides.right.at(right_time),
+                key: key.iter().map(|k| sides.right.at(*k)).collect(),
+                left: Box::new(prune(*left, &sides.left.columns)),
+                right: Box::new(prune(*right, &sides.right.columns)),
+                kind,
+                condition,
+            };
+            let full = sides.schema(&plan.schema);
+            select(Plan { node, schema: full }, needed, |i| sides.at(i), schema)
+        }
+        Node::LookupJoin { input, table, kind, condition } => {
+            let (width, table_width) = (input.schema.len(), table.schema.len());
+            let (sides, condition) = Sides::new(needed.iter().copied(), &condition, width, table_width);
+            let node = Node::LookupJoin {
+                input: Box::new(prune(*input, &sides.left.columns)),
+                table: Box::new(prune(*table, &sides.right.columns)),
+                kind,
+                condition,
+            };
+            let full = sides.schema(&plan.schema);
+            select(Plan { node, schema: full }, needed, |i| sides.at(i), schema)
+        }
+        Node::Deduplicate { input, keys, time } => {
+            let width = input.schema.len();
+            let kept = Kept::new(needed.iter().chain(&keys).copied().chain([time]), width);
+            let full = kept.columns.iter().map(|i| plan.schema[*i].clone()).collect();
+            let node = Node::Deduplicate {
+                keys: keys.iter().map(|k| kept.at(*k)).collect(),
+                time: kept.at(time),
+                input: Box::new(prune(*input, &kept.columns)),
+            };
+            select(Plan { node, schema: full }, needed, |i| kept.at(i), schema)
         }
         Node::Unnest { input, collection, outer, with_ordinality } => {
             let width = input.schema.len();
@@ -248,6 +279,44 @@ impl Kept {
             }
         }
         calls
+    }
+}
+
+/// The columns of both inputs of a join that stay.
+struct Sides {
+    left: Kept,
+    right: Kept,
+    /// Columns of the left before.
+    width: usize,
+}
+
+impl Sides {
+    /// Those of `reads` and of the conditions, over left ++ right; and the conditions over what stays.
+    fn new(
+        reads: impl Iterator<Item = usize>,
+        conditions: &[ScalarExpr],
+        width: usize,
+        right_width: usize,
+    ) -> (Self, Vec<ScalarExpr>) {
+        let reads: Vec<usize> = reads.chain(conditions.iter().flat_map(ScalarExpr::columns)).collect();
+        let left = Kept::new(reads.iter().copied().filter(|i| *i < width), width);
+        let right = Kept::new(reads.iter().filter(|i| **i >= width).map(|i| i - width), right_width);
+        let sides = Self { left, right, width };
+        let conditions = conditions.iter().map(|c| c.remap_columns(&|i| sides.at(i))).collect();
+        (sides, conditions)
+    }
+
+    fn at(&self, old: usize) -> usize {
+        match old.checked_sub(self.width) {
+            None => self.left.at(old),
+            Some(right) => self.left.columns.len() + self.right.at(right),
+        }
+    }
+
+    /// The output that is left of `full`; a semi join has none of the right.
+    fn schema(&self, full: &[Column]) -> Schema {
+        let right = self.right.columns.iter().map(|i| self.width + i);
+        self.left.columns.iter().copied().chain(right).filter_map(|i| full.get(i).cloned()).collect()
     }
 }
 

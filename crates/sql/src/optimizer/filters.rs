@@ -8,18 +8,21 @@ use streamkeeper_connectors::schema::TypeKind;
 
 use super::calc_over;
 use crate::expr::{ScalarExpr, and_all, conjuncts};
-use crate::operators::spec::{JoinKind, WindowKind, WindowProperty};
-use crate::plan::{Column, Node, Plan, all_columns, column};
+use crate::operators::spec::{JoinKind, SortKey, WindowKind, WindowProperty};
+use crate::plan::{Node, Plan, all_columns, column};
 
 /// The rows of `plan` for which all of `conditions` are true.
 pub(super) fn push_down(plan: Plan, conditions: Vec<ScalarExpr>) -> Plan {
     let schema = plan.schema;
     match plan.node {
         Node::Calc { input, filter, projection } => {
-            let deterministic = projection.iter().all(ScalarExpr::is_deterministic);
+            // What asks for the time alone gives rows of its own to nobody: a filter on other columns may go below it.
+            let deterministic = projection.iter().all(|p| p.is_deterministic() || is_proctime(p));
+            let reads_proctime = |c: &ScalarExpr| c.columns().iter().any(|i| is_proctime(&projection[*i]));
             let mut below: Vec<ScalarExpr> = filter.iter().flat_map(conjuncts).collect();
-            let (down, stay): (Vec<_>, Vec<_>) =
-                conditions.into_iter().partition(|c| deterministic && c.is_deterministic());
+            let (down, stay): (Vec<_>, Vec<_>) = conditions
+                .into_iter()
+                .partition(|c| deterministic && c.is_deterministic() && !reads_proctime(c));
             below.extend(down.iter().map(|c| c.inline_columns(&projection)));
             let input = push_down(*input, below);
             filtered(calc_over(input, None, projection, schema), stay)
@@ -50,7 +53,36 @@ pub(super) fn push_down(plan: Plan, conditions: Vec<ScalarExpr>) -> Plan {
             rank(plan, conditions)
         }
         Node::Join { left, right, kind, condition } => {
-            join(*left, *right, kind, condition, conditions, schema)
+            let width = left.schema.len();
+            let Split { on, left_down, right_down, stay } = Split::new(kind, condition, conditions, width);
+            let left = Box::new(push_down(*left, left_down));
+            let right = Box::new(push_down(*right, right_down));
+            filtered(Plan { node: Node::Join { left, right, kind, condition: on }, schema }, stay)
+        }
+        Node::TemporalJoin { left, right, kind, condition, left_time, right_time, key } => {
+            let width = left.schema.len();
+            // A row of the right that a filter hides would let an older version of it be seen, so none goes there; and what filters
+            // the result is no key of the join.
+            let (mut left_down, stay) = split(conditions, |c| c < width);
+            let (left_on, on) =
+                if kind == JoinKind::Inner { split(condition, |c| c < width) } else { (vec![], condition) };
+            left_down.extend(left_on);
+            let left = Box::new(push_down(*left, left_down));
+            let right = Box::new(push_down(*right, Vec::new()));
+            let node = Node::TemporalJoin { left, right, kind, condition: on, left_time, right_time, key };
+            filtered(Plan { node, schema }, stay)
+        }
+        Node::LookupJoin { input, table, kind, condition } => {
+            let width = input.schema.len();
+            let Split { on, left_down, right_down, stay } = Split::new(kind, condition, conditions, width);
+            let input = Box::new(push_down(*input, left_down));
+            let table = Box::new(push_down(*table, right_down));
+            filtered(Plan { node: Node::LookupJoin { input, table, kind, condition: on }, schema }, stay)
+        }
+        Node::Deduplicate { input, keys, time } => {
+            let (down, stay) = split(conditions, |c| keys.contains(&c));
+            let input = Box::new(push_down(*input, down));
+            filtered(Plan { node: Node::Deduplicate { input, keys, time }, schema }, stay)
         }
         Node::Unnest { input, collection, outer, with_ordinality } => {
             let width = input.schema.len();
@@ -86,42 +118,53 @@ fn split(conditions: Vec<ScalarExpr>, below: impl Fn(usize) -> bool) -> (Vec<Sca
     })
 }
 
-fn join(
-    left: Plan,
-    right: Plan,
-    kind: JoinKind,
+fn is_proctime(expr: &ScalarExpr) -> bool {
+    matches!(expr, ScalarExpr::Call { function: "PROCTIME", .. })
+}
+
+/// Where the conditions of a join and those over it go.
+struct Split {
+    /// Stays the join's condition.
     on: Vec<ScalarExpr>,
-    filter: Vec<ScalarExpr>,
-    schema: Vec<Column>,
-) -> Plan {
-    let width = left.schema.len();
-    // What filters the result may become part of an inner join's condition; then both are treated alike. A filter that is not
-    // deterministic is evaluated where it was written.
-    let (mut on, stay) = if kind == JoinKind::Inner {
-        let (condition, stay): (Vec<_>, Vec<_>) = filter.into_iter().partition(ScalarExpr::is_deterministic);
-        (on.into_iter().chain(condition).collect::<Vec<_>>(), stay)
-    } else {
-        (on, filter)
-    };
-    let (mut left_down, mut right_down) = (Vec::new(), Vec::new());
-    if matches!(kind, JoinKind::Inner | JoinKind::Right | JoinKind::Semi) {
-        (left_down, on) = split(on, |c| c < width);
+    /// Filters the left.
+    left_down: Vec<ScalarExpr>,
+    /// Filters the right, over its own columns.
+    right_down: Vec<ScalarExpr>,
+    /// Filters the result.
+    stay: Vec<ScalarExpr>,
+}
+
+impl Split {
+    fn new(kind: JoinKind, on: Vec<ScalarExpr>, filter: Vec<ScalarExpr>, width: usize) -> Self {
+        // What filters the result may become part of an inner join's condition; then both are treated alike. A filter that is
+        // not deterministic is evaluated where it was written.
+        let (mut on, mut stay) = if kind == JoinKind::Inner {
+            let (condition, stay): (Vec<_>, Vec<_>) =
+                filter.into_iter().partition(ScalarExpr::is_deterministic);
+            (on.into_iter().chain(condition).collect::<Vec<_>>(), stay)
+        } else {
+            (on, filter)
+        };
+        let (mut left_down, mut right_down) = (Vec::new(), Vec::new());
+        if matches!(kind, JoinKind::Inner | JoinKind::Right | JoinKind::Semi) {
+            (left_down, on) = split(on, |c| c < width);
+        }
+        if matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti) {
+            (right_down, on) = split(on, |c| c >= width);
+        }
+        if kind == JoinKind::Left {
+            let left_filter;
+            (left_filter, stay) = split(stay, |c| c < width);
+            left_down.extend(left_filter);
+        }
+        if kind == JoinKind::Right {
+            let right_filter;
+            (right_filter, stay) = split(stay, |c| c >= width);
+            right_down.extend(right_filter);
+        }
+        let right_down = right_down.iter().map(|c| c.remap_columns(&|i| i - width)).collect();
+        Self { on, left_down, right_down, stay }
     }
-    if matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti) {
-        (right_down, on) = split(on, |c| c >= width);
-    }
-    let (mut left_filter, mut stay) =
-        if kind == JoinKind::Left { split(stay, |c| c < width) } else { (Vec::new(), stay) };
-    if kind == JoinKind::Right {
-        let right_filter;
-        (right_filter, stay) = split(stay, |c| c >= width);
-        right_down.extend(right_filter);
-    }
-    left_down.append(&mut left_filter);
-    let right_down = right_down.iter().map(|c| c.remap_columns(&|i| i - width)).collect();
-    let left = Box::new(push_down(left, left_down));
-    let right = Box::new(push_down(right, right_down));
-    filtered(Plan { node: Node::Join { left, right, kind, condition: on }, schema }, stay)
 }
 
 /// `ROW_NUMBER()` with a bound on it, per window, becomes a window rank.
@@ -152,6 +195,17 @@ fn rank(plan: Plan, conditions: Vec<ScalarExpr>) -> Plan {
         Some((start, end))
     });
     let Some((start, end)) = bounds.filter(|_| last < u64::MAX) else {
+        let is_latest = |o: &SortKey| o.descending && input.schema[o.column].rowtime;
+        if let ([latest], 1, 1, false) = (order.as_slice(), first, last, partition.is_empty())
+            && is_latest(latest)
+        {
+            let (time, input_schema) = (latest.column, input.schema.clone());
+            let mut projection = all_columns(&input_schema);
+            projection.push(crate::expr::literal_bigint(1));
+            let node = Node::Deduplicate { input: Box::new(input), keys: partition, time };
+            let latest = Plan { node, schema: input_schema };
+            return filtered(calc_over(latest, None, projection, schema), stay);
+        }
         let node = Node::RowNumber { input: Box::new(input), partition, order };
         let mut conditions = stay;
         let number = column(&schema, number);

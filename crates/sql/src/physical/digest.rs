@@ -50,16 +50,16 @@ fn own(node: &Node) -> String {
             format!("WindowRank {partition} {start} {end} {order} {rank_start} {rank_end} {output_rank}")
         }
         Node::Join { kind, condition, .. } => {
-            let kind = match kind {
-                JoinKind::Inner => "inner",
-                JoinKind::Left => "left",
-                JoinKind::Right => "right",
-                JoinKind::Full => "full",
-                JoinKind::Semi => "semi",
-                JoinKind::Anti => "anti",
-            };
-            format!("Join {kind} {}", expressions(condition))
+            format!("Join {} {}", kind_name(*kind), expressions(condition))
         }
+        Node::TemporalJoin { kind, condition, left_time, right_time, key, .. } => {
+            let (kind, condition) = (kind_name(*kind), expressions(condition));
+            format!("TemporalJoin {kind} {condition} {left_time} {right_time} {}", columns(key))
+        }
+        Node::LookupJoin { table, kind, condition, .. } => {
+            format!("LookupJoin {} {} {}", kind_name(*kind), expressions(condition), digest(table))
+        }
+        Node::Deduplicate { keys, time, .. } => format!("Deduplicate {} {time}", columns(keys)),
         Node::Unnest { collection, outer, with_ordinality, .. } => {
             format!("Unnest {} {outer} {with_ordinality}", expression(collection))
         }
@@ -76,6 +76,17 @@ pub(super) fn table_text(table: &Table) -> String {
 /// Names and types of columns.
 pub(super) fn fields_text(fields: &[Field]) -> String {
     list(fields.iter().map(|field| format!("{} {}", quoted(&field.name), field.data_type)))
+}
+
+fn kind_name(kind: JoinKind) -> &'static str {
+    match kind {
+        JoinKind::Inner => "inner",
+        JoinKind::Left => "left",
+        JoinKind::Right => "right",
+        JoinKind::Full => "full",
+        JoinKind::Semi => "semi",
+        JoinKind::Anti => "anti",
+    }
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

@@ -3,7 +3,7 @@
 //! Invariant: rows that must meet have equal values in the columns by which they are distributed. The graph and EXPLAIN
 //! both ask here.
 
-use super::join::{Strategy, classify};
+use super::join::{Strategy, classify, equalities};
 use crate::operators::spec::WindowKind;
 use crate::plan::{Node, Plan, WindowSource};
 
@@ -38,7 +38,14 @@ pub(crate) fn distribution(plan: &Plan) -> Option<Vec<Vec<usize>>> {
             };
             Some(vec![or_window(&join.left_keys, left), or_window(&join.right_keys, right)])
         }
+        Node::TemporalJoin { left, condition, .. } => {
+            let (equal, _) = equalities(condition, left.schema.len());
+            let (left, right) = equal.into_iter().unzip();
+            Some(vec![left, right])
+        }
         Node::Scan { .. }
+        | Node::LookupJoin { .. }
+        | Node::Deduplicate { .. }
         | Node::Values { .. }
         | Node::Calc { .. }
         | Node::RowNumber { .. }

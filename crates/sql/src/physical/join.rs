@@ -35,16 +35,8 @@ pub(crate) fn is_append_join(plan: &Plan) -> bool {
 pub(crate) fn classify(plan: &Plan) -> Option<Classified> {
     let Node::Join { left, right, condition, kind } = &plan.node else { return None };
     let width = left.schema.len();
-    let (mut left_keys, mut right_keys, mut residual) = (Vec::new(), Vec::new(), Vec::new());
-    for conjunct in condition {
-        match equality(conjunct, width) {
-            Some((l, r)) => {
-                left_keys.push(l);
-                right_keys.push(r);
-            }
-            None => residual.push(conjunct.clone()),
-        }
-    }
+    let (equal, residual) = equalities(condition, width);
+    let (left_keys, right_keys): (Vec<usize>, Vec<usize>) = equal.into_iter().unzip();
     if let Some(classified) = window(left, right, &left_keys, &right_keys, &residual) {
         return Some(classified);
     }
@@ -81,6 +73,19 @@ fn equal_times(
         None => Strategy::Regular,
     };
     Classified { strategy, left_keys, right_keys, residual }
+}
+
+/// The equalities of a column of the left and one of the right, whose position counts from the right's first; and the other
+/// conditions.
+pub(crate) fn equalities(condition: &[ScalarExpr], width: usize) -> (Vec<(usize, usize)>, Vec<ScalarExpr>) {
+    let (mut equal, mut others) = (Vec::new(), Vec::new());
+    for conjunct in condition {
+        match equality(conjunct, width) {
+            Some(pair) => equal.push(pair),
+            None => others.push(conjunct.clone()),
+        }
+    }
+    (equal, others)
 }
 
 fn equality(expr: &ScalarExpr, width: usize) -> Option<(usize, usize)> {

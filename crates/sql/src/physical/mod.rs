@@ -9,6 +9,7 @@ pub(crate) mod join;
 mod operators;
 mod share;
 mod stream;
+mod temporal;
 mod unbounded;
 mod values;
 mod watermark;

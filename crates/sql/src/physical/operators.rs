@@ -18,12 +18,12 @@ use super::values::ValuesSource;
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
 use crate::expr::live::documents;
-use crate::expr::{ColumnarValue, ScalarExpr, and_all};
+use crate::expr::{ColumnarValue, ScalarExpr};
 use crate::operators::calc::Calc;
 use crate::operators::join::{IntervalJoin, RegularJoin, WindowJoin};
 use crate::operators::spec::{
-    CalcSpec, IntervalJoinSpec, JoinKind, JoinSpec, LiveCalc, RegularJoinSpec, WindowAggregateSpec,
-    WindowInput, WindowJoinSpec, WindowKind, WindowRankSpec, WindowTableFunctionSpec,
+    CalcSpec, IntervalJoinSpec, JoinKind, LiveCalc, RegularJoinSpec, WindowAggregateSpec, WindowInput,
+    WindowJoinSpec, WindowKind, WindowRankSpec, WindowTableFunctionSpec,
 };
 use crate::operators::window::{
     GlobalWindowAggregate, LocalWindowAggregate, WindowAggregate, WindowTableFunction,
@@ -142,6 +142,13 @@ impl Builder<'_> {
                 Ok(self.distribute(plan, vec![stream], node))
             }
             Node::Join { left, right, kind, .. } => self.join(plan, left, right, *kind, need_before),
+            Node::TemporalJoin { .. } => self.temporal_join(plan, need_before),
+            Node::LookupJoin { .. } => self.lookup_join(plan),
+            Node::Deduplicate { .. } => Err(SqlError::unsupported(
+                "Deduplication, ROW_NUMBER() OVER (PARTITION BY … ORDER BY rowtime DESC) = 1, but as the right side of a temporal \
+                 join (FOR SYSTEM_TIME AS OF left.rowtime)",
+                Span::empty(),
+            )),
             Node::Aggregate { input, keys, calls } => self.aggregate(plan, input, keys, calls, need_before),
             Node::Unnest { input, collection, outer, with_ordinality } => {
                 self.unnest(plan, input, collection, *outer, *with_ordinality, need_before)
@@ -224,19 +231,8 @@ impl Builder<'_> {
                 Span::empty(),
             ));
         }
-        let condition = match join.residual.is_empty() {
-            true => None,
-            false => Some(self.compile(&and_all(join.residual.clone()))?),
-        };
-        let spec = JoinSpec {
-            kind,
-            left: fields(&left.schema),
-            right: fields(&right.schema),
-            left_keys: join.left_keys.clone(),
-            right_keys: join.right_keys.clone(),
-            condition,
-            output: fields(&plan.schema),
-        };
+        let keys = (join.left_keys, join.right_keys);
+        let spec = self.join_spec(plan, (left, right), kind, keys, join.residual)?;
         let (left_stream, right_stream) = (self.build(left, true)?, self.build(right, true)?);
         let node = match join.strategy {
             Strategy::Window { left: left_window, right: right_window } => {
@@ -327,7 +323,7 @@ impl Builder<'_> {
     }
 }
 
-fn refuse_changes(input: &Plan, plan: &Plan) -> Result<(), SqlError> {
+pub(super) fn refuse_changes(input: &Plan, plan: &Plan) -> Result<(), SqlError> {
     if !changelog::is_changelog(input) {
         return Ok(());
     }

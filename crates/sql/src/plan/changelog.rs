@@ -14,6 +14,9 @@ pub(crate) fn is_changelog(plan: &Plan) -> bool {
                 || is_changelog(left)
                 || is_changelog(right)
         }
+        Node::Deduplicate { .. } => true,
+        // Each row of the left is joined once, and goes as it came.
+        Node::TemporalJoin { left, .. } => is_changelog(left),
         _ => plan.inputs().into_iter().any(is_changelog),
     }
 }
@@ -21,7 +24,12 @@ pub(crate) fn is_changelog(plan: &Plan) -> bool {
 /// The node that first turns an insert-only stream into a changelog, by its name in Flink's plans.
 pub(crate) fn update_producer(plan: &Plan) -> &Plan {
     match plan.inputs().into_iter().find(|input| is_changelog(input)) {
-        Some(input) if !matches!(plan.node, Node::Aggregate { .. } | Node::Join { .. }) => {
+        Some(input)
+            if !matches!(
+                plan.node,
+                Node::Aggregate { .. } | Node::Join { .. } | Node::Deduplicate { .. }
+            ) =>
+        {
             update_producer(input)
         }
         _ => plan,

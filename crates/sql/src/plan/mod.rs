@@ -5,13 +5,14 @@
 
 pub(crate) mod changelog;
 pub(crate) mod table;
+pub(crate) mod versions;
 
 use std::sync::Arc;
 
 use streamkeeper_connectors::schema::{DataType, Field};
 
 pub(crate) use self::table::Table;
-use crate::expr::{ScalarExpr, and_all};
+use crate::expr::{ScalarExpr, and_all, call};
 use crate::operators::spec::{AggregateCall, JoinKind, SortKey, WindowKind, WindowProperty};
 
 /// A column of a relation.
@@ -21,6 +22,8 @@ pub(crate) struct Column {
     pub(crate) data_type: DataType,
     /// An event-time attribute: the watermark speaks of it.
     pub(crate) rowtime: bool,
+    /// A processing-time attribute: the time at which its row was projected.
+    pub(crate) proctime: bool,
     /// The bound of a window, or its time.
     pub(crate) window: Option<(WindowProperty, Window)>,
 }
@@ -35,7 +38,12 @@ pub(crate) struct Window {
 
 impl Column {
     pub(crate) fn new(name: impl Into<String>, data_type: DataType) -> Self {
-        Self { name: name.into(), data_type, rowtime: false, window: None }
+        Self { name: name.into(), data_type, rowtime: false, proctime: false, window: None }
+    }
+
+    /// The same column as a value that no clock speaks of any more.
+    pub(crate) fn materialized(self) -> Self {
+        Self { rowtime: false, proctime: false, ..self }
     }
 
     pub(crate) fn has_role(&self, role: WindowProperty) -> bool {
@@ -106,6 +114,23 @@ pub(crate) enum Node {
     },
     /// Any join; the physical planner finds out which.
     Join { left: Box<Plan>, right: Box<Plan>, kind: JoinKind, condition: Vec<ScalarExpr> },
+    /// Rows of the left with the version of the right that was the newest at their event time.
+    TemporalJoin {
+        left: Box<Plan>,
+        right: Box<Plan>,
+        kind: JoinKind,
+        condition: Vec<ScalarExpr>,
+        /// The event time of the left.
+        left_time: usize,
+        /// When a version of the right began.
+        right_time: usize,
+        /// The columns of the right that tell what a row is a version of.
+        key: Vec<usize>,
+    },
+    /// Rows with those of a table as it is at the moment. The table is a scan below projections and filters; it is no input.
+    LookupJoin { input: Box<Plan>, table: Box<Plan>, kind: JoinKind, condition: Vec<ScalarExpr> },
+    /// The last row by event time of each key; to be executed only as the versions of a temporal join.
+    Deduplicate { input: Box<Plan>, keys: Vec<usize>, time: usize },
     /// Appends the elements of a collection.
     Unnest { input: Box<Plan>, collection: ScalarExpr, outer: bool, with_ordinality: bool },
     /// All rows of all inputs.
@@ -129,12 +154,23 @@ impl Plan {
         projection: Vec<ScalarExpr>,
         names: Vec<String>,
     ) -> Self {
+        // A processing-time attribute has no value before somebody looks, so a copy of it looks again.
+        let copy = |expr: ScalarExpr| match &expr {
+            ScalarExpr::Column { index, .. } if self.schema[*index].proctime => {
+                call("PROCTIME", vec![]).unwrap_or(expr)
+            }
+            _ => expr,
+        };
+        let projection: Vec<ScalarExpr> = projection.into_iter().map(copy).collect();
         let schema = projection
             .iter()
             .zip(names)
             .map(|(expr, name)| match expr {
                 ScalarExpr::Column { index, .. } => Column { name, ..self.schema[*index].clone() },
-                other => Column::new(name, other.data_type().clone()),
+                other => Column {
+                    proctime: matches!(other, ScalarExpr::Call { function: "PROCTIME", .. }),
+                    ..Column::new(name, other.data_type().clone())
+                },
             })
             .collect();
         Self { node: Node::Calc { input: Box::new(self), filter, projection }, schema }
@@ -182,8 +218,10 @@ impl Plan {
             | Node::WindowAggregate { input, .. }
             | Node::RowNumber { input, .. }
             | Node::WindowRank { input, .. }
+            | Node::LookupJoin { input, .. }
+            | Node::Deduplicate { input, .. }
             | Node::Unnest { input, .. } => vec![input],
-            Node::Join { left, right, .. } => vec![left, right],
+            Node::Join { left, right, .. } | Node::TemporalJoin { left, right, .. } => vec![left, right],
             Node::Union { inputs } => inputs.iter().collect(),
         }
     }
@@ -222,6 +260,14 @@ impl Plan {
             Node::Join { left, right, kind, condition } => {
                 Node::Join { left: boxed(left), right: boxed(right), kind, condition }
             }
+            Node::TemporalJoin { left, right, kind, condition, left_time, right_time, key } => {
+                let (left, right) = (boxed(left), boxed(right));
+                Node::TemporalJoin { left, right, kind, condition, left_time, right_time, key }
+            }
+            Node::LookupJoin { input, table, kind, condition } => {
+                Node::LookupJoin { input: boxed(input), table, kind, condition }
+            }
+            Node::Deduplicate { input, keys, time } => Node::Deduplicate { input: boxed(input), keys, time },
             Node::Unnest { input, collection, outer, with_ordinality } => {
                 Node::Unnest { input: boxed(input), collection, outer, with_ordinality }
             }

@@ -77,6 +77,8 @@ pub struct Session {
     warnings: Vec<String>,
     /// The INSERTs since BEGIN STATEMENT SET.
     open_set: Option<Vec<Insert>>,
+    /// What relative paths are relative to.
+    base_dir: PathBuf,
 }
 
 type Result<T> = std::result::Result<T, SqlError>;
@@ -92,7 +94,13 @@ impl Session {
             streams: Vec::new(),
             warnings: Vec::new(),
             open_set: None,
+            base_dir: PathBuf::new(),
         }
+    }
+
+    /// Makes the paths of tables that are relative be relative to `directory`; otherwise they are to the process's.
+    pub fn set_base_directory(&mut self, directory: PathBuf) {
+        self.base_dir = directory;
     }
 
     /// Sets a key; see [`Config::set`].
@@ -305,7 +313,7 @@ impl Session {
             parallelism: config::parallelism(&self.config),
             idle_timeout: config::source_idle_timeout(&self.config),
             drop_nulls: config::drops_null_for_not_null(&self.config),
-            base_dir: PathBuf::new(),
+            base_dir: self.base_dir.clone(),
         }
     }
 

@@ -159,9 +159,6 @@ fn columns(table: &CatalogTable, ctx: &EvalContext) -> Result<Vec<TableColumn>, 
                 next += 1;
                 (column(&scanned, next - 1), true)
             }
-            ColumnSource::Computed(expr) if c.is_proctime() => {
-                return Err(SqlError::unsupported("A processing-time attribute (PROCTIME())", expr.span()));
-            }
             ColumnSource::Computed(expr) => (Binder::new(&NoNames, ctx).scalar(expr, &scope)?, false),
             ColumnSource::Metadata { .. } => {
                 next_metadata += 1;

@@ -306,7 +306,7 @@ fn refusals_name_the_construct_and_its_place() {
          1 | EXPLAIN SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '3' SECOND, INTERVAL '10' SECOND))
            |                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
-        1:32: A temporal join (FOR SYSTEM_TIME AS OF) is not supported yet
+        1:32: Temporal Table Join requires primary key in versioned table, but no primary key can be found; declare PRIMARY KEY (…) NOT ENFORCED on it, or keep the last row of each key by ROW_NUMBER() OVER (PARTITION BY key ORDER BY rowtime DESC) = 1
            |
          1 | EXPLAIN SELECT * FROM bid JOIN auction FOR SYSTEM_TIME AS OF bid.`dateTime` ON bid.auction = auction.id
            |                                ^^^^^^^

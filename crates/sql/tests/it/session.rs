@@ -89,6 +89,92 @@ fn bids(schema: &str, query: &str) -> String {
     results.swap_remove(0)
 }
 
+/// The answers are those of Flink 2.3.0 at parallelism 1.
+#[test]
+fn temporal_joins_of_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        format!(
+            "WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv', 'csv.null-literal' = '')",
+            path.display()
+        )
+    };
+    let orders = file("orders.csv", "a,EUR,7,1\nb,EUR,19,1\nc,EUR,20,3\nd,YEN,20,1\ne,EUR,25,1\nf,,25,1\n");
+    let history = file("history.csv", "EUR,10,1\nEUR,5,9\nEUR,20,2\nEUR,20,3\nYEN,1,7\n");
+    let columns =
+        "currency STRING, ms BIGINT, rate BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts";
+    let tables = format!(
+        "CREATE TABLE orders (id STRING, {columns}) {orders};
+         CREATE TABLE history ({columns} - INTERVAL '1' SECOND) {history};
+         CREATE TABLE versions ({columns} - INTERVAL '1' SECOND, PRIMARY KEY (currency) NOT ENFORCED) {history};
+         CREATE VIEW latest AS SELECT currency, rate, ts FROM (
+           SELECT *, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY ts DESC) AS rn FROM history) WHERE rn = 1;"
+    );
+    for (name, query, expected) in [
+        (
+            "latest",
+            "LEFT JOIN latest FOR SYSTEM_TIME AS OF o.ts AS r ON o.currency = r.currency",
+            "a, b,1 c,3 d,7 e,3 f,",
+        ),
+        (
+            "versions",
+            "LEFT JOIN versions FOR SYSTEM_TIME AS OF o.ts AS r ON o.currency = r.currency",
+            "a,9 b,1 c,3 d,7 e,3 f,",
+        ),
+        (
+            "values",
+            "LEFT JOIN versions FOR SYSTEM_TIME AS OF o.ts AS r ON o.currency = r.currency AND o.rate = r.rate",
+            "a, b,1 c,3 d, e,1 f,",
+        ),
+        (
+            "condition",
+            "LEFT JOIN versions FOR SYSTEM_TIME AS OF o.ts AS r ON o.currency = r.currency AND r.rate > 2",
+            "a,9 b, c,3 d,7 e,3 f,",
+        ),
+        (
+            "inner",
+            "JOIN versions FOR SYSTEM_TIME AS OF o.ts AS r ON o.currency = r.currency WHERE o.rate = r.rate",
+            "b,1 c,3",
+        ),
+    ] {
+        for parallelism in [1, 3] {
+            let output = directory.path().join(format!("{name}{parallelism}"));
+            let script = format!(
+                "{tables} CREATE TABLE sink (id STRING, rate BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = \
+                 'csv'); INSERT INTO sink SELECT o.id, r.rate FROM orders AS o {query};",
+                output.display()
+            );
+            run(&script, parallelism);
+            assert_eq!(lines(&output).join(" "), expected, "{name}, parallelism {parallelism}");
+        }
+    }
+}
+
+#[test]
+fn processing_time_is_the_time_at_which_a_row_is_projected() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let input = directory.path().join("in.csv");
+    std::fs::write(&input, "1\n2\n").expect("written");
+    let output = directory.path().join("out");
+    let since = chrono::Utc::now().timestamp_millis();
+    let script = format!(
+        "CREATE TABLE t (id BIGINT, p AS PROCTIME()) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv');
+         CREATE VIEW v AS SELECT *, PROCTIME() AS q FROM t WHERE p >= TO_TIMESTAMP_LTZ({since}, 3);
+         CREATE TABLE sink (id BIGINT, p TIMESTAMP_LTZ(3) NOT NULL, is_later BOOLEAN, n BIGINT) WITH ('connector' = \
+         'filesystem', 'path' = '{}', 'format' = 'csv');
+         INSERT INTO sink SELECT v.id, q, v.p >= TO_TIMESTAMP_LTZ({since}, 3), w.id FROM v JOIN t AS w ON v.id = w.id;",
+        input.display(),
+        output.display()
+    );
+    run(&script, 1);
+    let rows = lines(&output);
+    let [first, second] = rows.as_slice() else { panic!("{rows:?}") };
+    assert!(first.starts_with("1,") && first.ends_with(",true,1"), "{first}");
+    assert!(second.starts_with("2,") && second.ends_with(",true,2"), "{second}");
+}
+
 #[test]
 fn projection_filter_and_computed_columns() {
     let rows =

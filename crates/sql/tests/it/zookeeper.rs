@@ -13,14 +13,14 @@ use streamkeeper_sql::parser::parse_script;
 use streamkeeper_sql::session::{Session, StatementResult};
 use streamkeeper_zookeeper::{CreateMode, Options, WatchMode, ZooKeeper, block_on};
 
-struct World {
+pub(crate) struct World {
     _keeper: Keeper,
-    zookeeper: ZooKeeper,
-    quorum: String,
+    pub(crate) zookeeper: ZooKeeper,
+    pub(crate) quorum: String,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let keeper = Keeper::start(ServerOptions::default()).expect("a server");
         let quorum = keeper.client_address().expect("an address").to_string();
         let zookeeper = block_on(ZooKeeper::connect(Options::new(quorum.clone()))).expect("a session");
@@ -28,7 +28,7 @@ impl World {
     }
 
     /// Creates or replaces.
-    fn put(&self, path: &str, data: &str) {
+    pub(crate) fn put(&self, path: &str, data: &str) {
         block_on(async {
             if self.zookeeper.exists(path).await.expect("an answer").is_some() {
                 self.zookeeper.set(path, data, None).await.expect("it is set");
@@ -39,12 +39,12 @@ impl World {
         });
     }
 
-    fn delete(&self, path: &str) {
+    pub(crate) fn delete(&self, path: &str) {
         block_on(self.zookeeper.delete(path, None)).expect("it is deleted");
     }
 
     /// Waits until there is this at `path`, or nothing.
-    fn wait(&self, path: &str, expected: Option<&str>) {
+    pub(crate) fn wait(&self, path: &str, expected: Option<&str>) {
         let mut watch = self.zookeeper.watch(path, WatchMode::Node).expect("a watch");
         block_on(async {
             loop {
@@ -57,7 +57,7 @@ impl World {
         });
     }
 
-    fn table(&self, name: &str, columns: &str, more: &str) -> String {
+    pub(crate) fn table(&self, name: &str, columns: &str, more: &str) -> String {
         format!(
             "CREATE TABLE {name} ({columns}) WITH ('connector' = 'zookeeper', 'zookeeper.quorum' = '{}', 'path' = '/{name}', \
              'mode' = 'children', 'format' = 'json'{more});\n",
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// Starts the one job of a script.
-    fn start(&self, text: &str, parallelism: usize) -> JobHandle {
+    pub(crate) fn start(&self, text: &str, parallelism: usize) -> JobHandle {
         let mut config = config::new();
         config.set("parallelism.default", &parallelism.to_string()).expect("a number");
         let mut session = Session::new(config);
@@ -100,7 +100,7 @@ impl World {
     }
 }
 
-fn cancel(job: JobHandle) {
+pub(crate) fn cancel(job: JobHandle) {
     job.cancel();
     assert_eq!(job.wait().expect("the job ran"), JobStatus::Canceled);
 }

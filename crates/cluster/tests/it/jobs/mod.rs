@@ -1,5 +1,6 @@
 //! Jobs on clusters whose JobManagers and TaskManagers are all in this process, at the embedded keeper.
 
+mod chaos;
 pub(crate) mod numbers;
 
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub(crate) struct TestCluster {
     address: SocketAddr,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) numbers: Numbers,
+    stabilization: Duration,
+    grace: Duration,
 }
 
 fn keeper(address: Option<SocketAddr>, directory: &Path) -> Keeper {
@@ -41,10 +44,14 @@ fn keeper(address: Option<SocketAddr>, directory: &Path) -> Keeper {
 
 impl TestCluster {
     pub(crate) fn start() -> Self {
+        // What happened is shown with RUST_LOG set and --nocapture.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
         let directory = tempfile::tempdir().unwrap();
         let keeper = keeper(None, &directory.path().join("zookeeper"));
-        let address = keeper.client_address();
-        Self { keeper: Some(keeper), address, directory, numbers: Numbers::default() }
+        let address = keeper.client_address().unwrap();
+        let (stabilization, grace) = (Duration::from_secs(60), Duration::from_secs(60));
+        Self { keeper: Some(keeper), address, directory, numbers: Numbers::default(), stabilization, grace }
     }
 
     fn options(&self) -> Options {
@@ -60,6 +67,7 @@ impl TestCluster {
         let checkpoints = self.directory.path().join("checkpoints");
         let mut options = JobManagerOptions::new(name, Layout::default(), self.options(), checkpoints);
         options.heartbeat = HEARTBEAT;
+        options.stabilization = self.stabilization;
         options
     }
 
@@ -72,6 +80,7 @@ impl TestCluster {
         let exchange = exchange();
         let address = exchange.address().to_owned();
         options.slots = slots;
+        options.data_plane_grace = self.grace;
         options.heartbeat = HEARTBEAT;
         options.network = Some((Arc::new(exchange), address));
         TaskManager::start(options, Arc::new(self.numbers.clone())).unwrap()
@@ -301,4 +310,121 @@ fn a_zookeeper_that_is_away_for_a_while_restarts_nothing() {
     assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
     let ended = finish(&cluster, &handle);
     assert_eq!(ended.restarts, 0);
+}
+
+#[test]
+fn connections_that_break_restart_nothing() {
+    let cluster = TestCluster::start();
+    let manager = cluster.job_manager("jm");
+    let _workers = [cluster.task_manager("a", 2), cluster.task_manager("b", 2)];
+    let handle = manager.handle();
+    cluster.numbers.allow(ALL / 3);
+    wait_for("a leader", || leads(&handle));
+    handle.submit(JOB, spec("numbers", 4)).unwrap();
+    let before = placement(&wait_for_tasks(&handle));
+    for _ in 0..5 {
+        wait_for_checkpoint(&handle);
+        manager.break_connections();
+        cluster.numbers.allow(ALL / 24);
+    }
+    wait_for_checkpoint(&handle);
+    assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
+    assert_eq!(finish(&cluster, &handle).restarts, 0);
+}
+
+#[test]
+fn a_job_spreads_over_a_new_task_manager_at_a_checkpoint() {
+    let mut cluster = TestCluster::start();
+    cluster.stabilization = Duration::from_millis(50);
+    let manager = cluster.job_manager("jm");
+    let _first = cluster.task_manager("a", 4);
+    let handle = manager.handle();
+    cluster.numbers.allow(ALL / 3);
+    wait_for("a leader", || leads(&handle));
+    handle.submit(JOB, spec("numbers", 4)).unwrap();
+    wait_for_tasks(&handle);
+    wait_for_checkpoint(&handle);
+    let second = cluster.task_manager("b", 4);
+    wait_for("two slots have moved", || {
+        let moved = |vertex: &Vec<(u32, String)>| {
+            vertex.iter().all(|(attempt, _)| *attempt == 1)
+                && vertex.iter().filter(|(_, worker)| worker == second.id()).count() == 2
+        };
+        placement(&wait_for_tasks(&handle)).iter().all(moved)
+    });
+    assert_eq!(finish(&cluster, &handle).restarts, 1);
+}
+
+#[test]
+fn sources_pause_without_leader_and_zookeeper_and_then_go_on() {
+    let mut cluster = TestCluster::start();
+    cluster.grace = Duration::from_millis(300);
+    let manager = cluster.job_manager("jm");
+    let _workers = [cluster.task_manager("a", 2), cluster.task_manager("b", 2)];
+    let handle = manager.handle();
+    wait_for("a leader", || leads(&handle));
+    handle.submit(JOB, spec("numbers", 4)).unwrap();
+    let before = placement(&wait_for_tasks(&handle));
+    drop(cluster.keeper.take());
+    drop((manager, handle));
+    let read = || cluster.numbers.read.load(Ordering::SeqCst);
+    wait_for("the sources pause", || {
+        let before = read();
+        cluster.numbers.allow(50);
+        std::thread::sleep(Duration::from_millis(100));
+        read() == before
+    });
+    let directory = cluster.directory.path().join("zookeeper");
+    let paused_at = read();
+    cluster.keeper = Some(keeper(Some(cluster.address), &directory));
+    let manager = cluster.job_manager("next");
+    let handle = manager.handle();
+    wait_for("a leader", || leads(&handle));
+    assert_eq!(placement(&wait_for_tasks(&handle)), before, "nothing was started again");
+    wait_for("the sources go on", || read() > paused_at);
+    finish(&cluster, &handle);
+}
+
+/// Transactions so far, by the server's zxid.
+fn transactions(cluster: &TestCluster) -> i64 {
+    cluster.keeper.as_ref().unwrap().core().ask(|core| core.last_proposed_zxid()).unwrap()
+}
+
+#[test]
+fn zookeeper_is_written_to_as_little_as_was_promised() {
+    let cluster = TestCluster::start();
+    let first = cluster.job_manager("first");
+    let _workers = [cluster.task_manager("a", 2), cluster.task_manager("b", 2)];
+    let handle = first.handle();
+    cluster.numbers.allow(ALL / 3);
+    wait_for("a leader and TaskManagers", || {
+        let view = handle.view().unwrap();
+        view.is_leader && view.task_managers.iter().filter(|t| t.connected).count() == 2
+    });
+    let second = cluster.job_manager("second");
+    let latches = Layout::default().latches();
+    wait_for("a standby", || block_on(first.zookeeper().children(&latches)).unwrap().0.len() == 2);
+
+    let idle = transactions(&cluster);
+    std::thread::sleep(5 * HEARTBEAT.interval);
+    assert_eq!(transactions(&cluster) - idle, 0, "nothing happens");
+
+    let mut unhurried = spec("numbers", 4);
+    unhurried.configuration.insert("execution.checkpointing.interval".into(), "1 h".into());
+    handle.submit(JOB, unhurried).unwrap();
+    wait_for_tasks(&handle);
+    assert_eq!(
+        transactions(&cluster) - idle,
+        2,
+        "from submission to running: the submission, the assignment"
+    );
+
+    let before = transactions(&cluster);
+    // Closes the session, too.
+    first.stop();
+    wait_for("the other leads", || leads(&second.handle()));
+    wait_for_tasks(&second.handle());
+    finish(&cluster, &second.handle());
+    // The session's end and the office; a checkpoint of the new leader, the last one, and the result.
+    assert_eq!(transactions(&cluster) - before, 5, "from one leader to the next, and to the end");
 }

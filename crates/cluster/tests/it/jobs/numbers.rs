@@ -280,7 +280,7 @@ pub(crate) fn spec(name: &str, parallelism: u32) -> JobSpec {
     let configuration = [
         ("execution.checkpointing.interval", "20 ms"),
         ("restart-strategy.type", "fixed-delay"),
-        ("restart-strategy.fixed-delay.attempts", "100"),
+        ("restart-strategy.fixed-delay.attempts", "1000000"),
         ("restart-strategy.fixed-delay.delay", "10 ms"),
     ];
     JobSpec {

@@ -108,7 +108,7 @@ fn a_restore_commits_what_the_checkpoint_holds_and_stops_the_attempt_before() {
     // Killed between prepare and commit; the next attempt restores checkpoint 1.
     let next = sink(&keeper, &[]);
     let committer = next.committer().unwrap();
-    committer.recover(LINEAGE, &held).unwrap();
+    committer.recover(LINEAGE, None, &held).unwrap();
     assert_eq!(other.get("/out/a").as_deref(), Some(r#"{"n":1}"#));
     let mut writer = next.writer(&context(0, 1)).unwrap();
     // What the one before still does changes nothing.
@@ -120,7 +120,7 @@ fn a_restore_commits_what_the_checkpoint_holds_and_stops_the_attempt_before() {
     committer.commit(&second).unwrap();
     assert_eq!(other.get("/out/a").as_deref(), Some(r#"{"n":3}"#));
     // Restored once more, before it was known that the commit had happened.
-    committer.recover(LINEAGE, &second).unwrap();
+    committer.recover(LINEAGE, None, &second).unwrap();
     let version = streamkeeper_zookeeper::block_on(other.0.get("/out/a")).unwrap().1.version;
     assert_eq!(version, 1);
 }

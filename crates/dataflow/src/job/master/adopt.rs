@@ -4,7 +4,7 @@
 //! the latest checkpoint. What the former master had in flight above that is given up, and its numbers are not used again. A
 //! split is with the reader that has it, or with the enumerator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deploy::items;
 use super::{ENUMERATOR, Master, Stop, Task};
@@ -43,9 +43,9 @@ impl Master {
         let regions: BTreeSet<VertexId> = self.regions.iter().copied().collect();
         for region in regions {
             let vertices = self.vertices_of(region);
-            if !self.runs_as_assigned(&vertices, &adoption) {
-                let attempts = vertices.iter().filter_map(|v| Some((*v, *self.attempts.get(v)?))).collect();
-                self.broadcast(&Order::Cancel(attempts));
+            let goes_on = self.runs_as_assigned(&vertices, &adoption);
+            self.stop_strays(&vertices, goes_on, &adoption);
+            if !goes_on {
                 continue;
             }
             for v in vertices {
@@ -93,6 +93,23 @@ impl Master {
                     };
                     self.tasks.insert((v, s), task);
                 }
+            }
+        }
+    }
+
+    /// Stops all tasks of a region, or, when it goes on, those of earlier attempts: also those of subtasks that run elsewhere.
+    fn stop_strays(&mut self, vertices: &[VertexId], goes_on: bool, adoption: &Adoption) {
+        let last = |v: &VertexId| self.attempts.get(v)?.checked_sub(u32::from(goes_on));
+        let attempts: BTreeMap<VertexId, u32> =
+            vertices.iter().filter_map(|v| Some((*v, last(v)?))).collect();
+        for (worker, inventory) in &adoption.inventories {
+            let is_stray = |task: &TaskInventory| {
+                let last = attempts.get(&task.task.vertex);
+                last.is_some_and(|last| task.task.attempt <= *last)
+                    && !matches!(task.state, TaskState::Exited(_))
+            };
+            if inventory.tasks.iter().any(is_stray) {
+                self.workers.send(worker, Order::Cancel(attempts.clone()));
             }
         }
     }

@@ -158,10 +158,12 @@ impl Master {
             enumerator.add_splits_back(splits);
             self.enumerators.insert(v, enumerator);
         }
+        // The first attempt after a start from a checkpoint follows any number of others.
+        let before = (attempt > 0).then_some(attempt);
         if restores || attempt > 0 {
             for (uid, committer) in &vertex.committers {
                 let committables = items(segments, uid, COMMITTABLES.0);
-                committer.recover(&self.config.lineage, &committables).map_err(fail)?;
+                committer.recover(&self.config.lineage, before, &committables).map_err(fail)?;
             }
         }
         Ok(begun)

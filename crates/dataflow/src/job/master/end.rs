@@ -83,11 +83,8 @@ impl Master {
         for vertex in &self.graph.vertices {
             for (uid, committer) in &vertex.committers {
                 let committables = items(&last.segments, uid, COMMITTABLES.0);
-                committer.recover(&self.config.lineage, &committables).map_err(|source| Error::Task {
-                    operator: vertex.name.clone(),
-                    subtask: 0,
-                    attempt: 0,
-                    source,
+                committer.recover(&self.config.lineage, Some(0), &committables).map_err(|source| {
+                    Error::Task { operator: vertex.name.clone(), subtask: 0, attempt: 0, source }
                 })?;
             }
         }

@@ -295,10 +295,10 @@ impl Master {
         }
     }
 
-    /// Sends an order to all workers that have tasks.
+    /// Sends an order to all workers that have tasks, or had them: what is complete they must know before they hear that
+    /// something later was given up.
     fn broadcast(&mut self, order: &Order) {
-        let mut workers: Vec<&WorkerId> =
-            self.tasks.values().filter(|task| !task.exited).map(|task| &task.worker).collect();
+        let mut workers: Vec<&WorkerId> = self.tasks.values().map(|task| &task.worker).collect();
         workers.sort();
         workers.dedup();
         for worker in workers {

@@ -56,7 +56,7 @@ impl Committer for Ledger {
         Ok(())
     }
 
-    fn recover(&self, _: &str, committables: &[Committable]) -> OperatorResult<()> {
+    fn recover(&self, _: &str, _: Option<u32>, committables: &[Committable]) -> OperatorResult<()> {
         self.commit(committables)?;
         self.store().prepared.clear();
         Ok(())

@@ -79,6 +79,65 @@ impl Joined {
     }
 }
 
+/// Pairs of a left and a right row, those of one left row next to each other; [`NO_ROW`] on the right: it has no candidate.
+#[derive(Default)]
+pub(crate) struct Candidates {
+    pub(crate) left: Vec<u32>,
+    pub(crate) right: Vec<u32>,
+}
+
+impl Candidates {
+    pub(crate) fn push(&mut self, left: u32, right: u32) {
+        self.left.push(left);
+        self.right.push(right);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Keeps the pairs that the condition of `joined` accepts; a left row without any keeps one with [`NO_ROW`] if `outer`.
+    /// `left` and `right` give the columns of rows.
+    pub(crate) fn settle(
+        self,
+        joined: &Joined,
+        outer: bool,
+        left: &dyn Fn(&[u32]) -> OperatorResult<Vec<ArrayRef>>,
+        right: &dyn Fn(&[u32]) -> OperatorResult<Vec<ArrayRef>>,
+    ) -> OperatorResult<Self> {
+        let accepted = if joined.has_condition() {
+            let real = (0..self.len()).filter(|pair| self.right[*pair] != NO_ROW);
+            let (lefts, rights): (Vec<u32>, Vec<u32>) =
+                real.map(|pair| (self.left[pair], self.right[pair])).unzip();
+            let mask = match lefts.len() {
+                0 => BooleanArray::from(Vec::<bool>::new()),
+                rows => joined.accepted(left(&lefts)?, right(&rights)?, rows)?,
+            };
+            Some(mask)
+        } else {
+            None
+        };
+        let mut answers = accepted.iter().flatten().map(|answer| answer == Some(true));
+        let mut kept = Self::default();
+        let mut pairs = self.left.iter().zip(&self.right).peekable();
+        let mut found = false;
+        while let Some((row, candidate)) = pairs.next() {
+            let matches = *candidate != NO_ROW && (accepted.is_none() || answers.next().unwrap_or_default());
+            if matches {
+                kept.push(*row, *candidate);
+            }
+            found |= matches;
+            if pairs.peek().is_none_or(|(next, _)| *next != row) {
+                if outer && !found {
+                    kept.push(*row, NO_ROW);
+                }
+                found = false;
+            }
+        }
+        Ok(kept)
+    }
+}
+
 /// Rows of `columns`; [`NO_ROW`] gives NULLs.
 pub(crate) fn take_rows(columns: &[ArrayRef], rows: &[u32]) -> OperatorResult<Vec<ArrayRef>> {
     let in_order = rows.iter().zip(0u32..).all(|(row, index)| *row == index);
