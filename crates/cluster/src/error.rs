@@ -56,6 +56,9 @@ pub enum Error {
     /// TLS's library refuses keys and certificates.
     #[error("TLS between TaskManagers cannot be set up: {0}")]
     TlsSetup(#[from] rustls::Error),
+    /// The REST API cannot be served.
+    #[error("the REST API cannot be served: {0}")]
+    Rest(io::Error),
     /// The configuration names no ZooKeeper.
     #[error(
         "no ZooKeeper is given: set high-availability.zookeeper.quorum to host:port,host:port, in streamkeeper.yaml or by --set"

@@ -18,6 +18,7 @@ pub mod jobmanager;
 pub mod network;
 mod placement;
 mod planner;
+pub mod rest;
 mod rpc;
 pub mod taskmanager;
 mod time;
@@ -26,6 +27,7 @@ pub use error::{Error, Result};
 pub use job_id::JobId;
 pub use jobmanager::{JobManager, JobManagerHandle, JobManagerOptions};
 pub use planner::{Planned, Planner};
+pub use rest::{RestListener, RestOptions, RestServer};
 pub use rpc::{Heartbeat, TaskProgress};
 pub use taskmanager::{TaskManager, TaskManagerOptions};
 

@@ -88,12 +88,20 @@ impl JobManagerHandle {
         self.ask(|reply| Event::Job(job, reply))
     }
 
+    /// Whether this JobManager leads, and who leads, or led last.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn leadership(&self) -> Result<(bool, Option<LeaderDocument>)> {
+        self.ask(Event::Leadership)
+    }
+
     /// Who leads, or led last.
     ///
     /// # Errors
     /// [`Error::Stopped`].
     pub fn leader(&self) -> Result<Option<LeaderDocument>> {
-        Ok(self.view()?.leader)
+        Ok(self.leadership()?.1)
     }
 
     fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Event) -> Result<T> {

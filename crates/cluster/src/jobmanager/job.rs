@@ -18,6 +18,7 @@ use super::gate::Gate;
 use super::lock;
 use super::view::VertexShape;
 use crate::rpc::TaskProgress;
+use crate::time::now_ms;
 
 /// How long a job waits for TaskManagers that are registered, and may have tasks of it.
 pub(super) const GATHER_MS: u64 = 2000;
@@ -56,8 +57,15 @@ pub(super) enum Phase {
 pub(super) struct Observed {
     pub(super) worker: WorkerId,
     pub(super) attempt: u32,
-    pub(super) state: &'static str,
+    /// Its states, and since when each, in milliseconds since 1970; the last is the current one.
+    pub(super) since: Vec<(&'static str, i64)>,
     pub(super) metrics: Vec<i64>,
+}
+
+impl Observed {
+    pub(super) fn state(&self) -> &'static str {
+        self.since.last().map_or("CREATED", |(state, _)| *state)
+    }
 }
 
 pub(super) struct RunningJob {
@@ -67,6 +75,9 @@ pub(super) struct RunningJob {
     pub(super) gate: Arc<Gate>,
     pub(super) name: String,
     pub(super) vertices: Vec<VertexShape>,
+    pub(super) max_parallelism: u16,
+    /// When this leader came to have it, in milliseconds since 1970.
+    pub(super) created_ms: i64,
     pub(super) inventories: BTreeMap<WorkerId, Inventory>,
     pub(super) kept: Vec<Kept>,
     pub(super) tasks: BTreeMap<Subtask, Observed>,
@@ -90,6 +101,8 @@ impl RunningJob {
             gate: Arc::default(),
             name: String::new(),
             vertices: Vec::new(),
+            max_parallelism: 0,
+            created_ms: now_ms(),
             inventories: BTreeMap::new(),
             kept: Vec::new(),
             tasks: BTreeMap::new(),
@@ -157,7 +170,7 @@ impl RunningJob {
             Report::Exited(task, Some(_)) => self.observe(worker, *task, "FAILED", None),
             Report::Exited(task, None) => {
                 let known = self.tasks.get(&(task.vertex, task.subtask));
-                let finished = known.is_some_and(|k| k.attempt == task.attempt && k.state == "FINISHED");
+                let finished = known.is_some_and(|k| k.attempt == task.attempt && k.state() == "FINISHED");
                 self.observe(worker, *task, if finished { "FINISHED" } else { "CANCELED" }, None);
             }
             _ => {}
@@ -169,22 +182,37 @@ impl RunningJob {
         let TaskProgress { task, metrics } = progress;
         let known =
             self.tasks.get(&(task.vertex, task.subtask)).filter(|known| known.attempt == task.attempt);
-        let state = known.map_or("RUNNING", |known| known.state);
+        let state = known.map(Observed::state).filter(|state| *state != "DEPLOYING").unwrap_or("RUNNING");
         self.observe(worker, task, state, Some(metrics));
     }
 
+    /// A task is told to start.
+    pub(super) fn observe_deployment(&mut self, worker: &WorkerId, task: TaskId) {
+        self.observe(worker, task, "DEPLOYING", None);
+    }
+
     fn observe(&mut self, worker: &WorkerId, task: TaskId, state: &'static str, metrics: Option<Vec<i64>>) {
-        let known = self.tasks.entry((task.vertex, task.subtask)).or_insert_with(|| Observed {
+        let now = now_ms();
+        let new = |created| Observed {
             worker: worker.clone(),
             attempt: task.attempt,
-            state,
+            since: vec![("CREATED", created)],
             metrics: Vec::new(),
-        });
-        if known.attempt <= task.attempt {
+        };
+        let created = self.created_ms;
+        let known = self.tasks.entry((task.vertex, task.subtask)).or_insert_with(|| new(created));
+        if known.attempt < task.attempt {
+            *known = new(now);
+        }
+        if known.attempt == task.attempt {
             known.worker.clone_from(worker);
-            known.attempt = task.attempt;
-            known.state = state;
-            known.metrics = metrics.unwrap_or_else(|| std::mem::take(&mut known.metrics));
+            if known.state() != state {
+                known.since.retain(|(earlier, _)| *earlier != state);
+                known.since.push((state, now));
+            }
+            if let Some(metrics) = metrics {
+                known.metrics = metrics;
+            }
         }
     }
 

@@ -115,6 +115,7 @@ impl Term {
     fn lost(&mut self, worker: &WorkerId) {
         tracing::warn!("TaskManager {worker} is lost");
         self.workers.remove(worker);
+        self.heard.remove(worker);
         self.rebalance_at = self.rebalance_at.map(|_| monotonic_ms() + self.shared.stabilization_ms);
         for job in self.jobs.values_mut() {
             job.inventories.remove(worker);

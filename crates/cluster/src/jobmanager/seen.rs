@@ -1,7 +1,7 @@
 //! From what a JobManager knows to what can be seen of it.
 
 use streamkeeper_coordination::election::LeaderDocument;
-use streamkeeper_coordination::jobs::JobsView;
+use streamkeeper_coordination::jobs::{Job, JobsView};
 use streamkeeper_coordination::membership::TaskManagers;
 
 use super::job::{Phase, RunningJob};
@@ -33,6 +33,7 @@ impl Seen<'_> {
                 free_slots: slots.saturating_sub(used),
                 started_ms: member.started_ms,
                 connected: self.term.is_some_and(|term| term.is_registered(&id.to_owned())),
+                last_heartbeat_ms: self.term.map_or(0, |term| term.heard(&id.to_owned())),
             }
         });
         let jobs = self.jobs.iter().flat_map(|jobs| jobs.jobs());
@@ -47,8 +48,14 @@ impl Seen<'_> {
     /// One job.
     pub(super) fn job(&self, job: JobId) -> Option<JobView> {
         let id = job.to_string();
-        let known = self.jobs?.job(&id)?;
-        Some(self.with_tasks(of_documents(&id, known)))
+        match self.jobs.and_then(|jobs| jobs.job(&id)) {
+            Some(known) => Some(self.with_tasks(of_documents(&id, known))),
+            // It was submitted here, and ZooKeeper has not told yet.
+            None => {
+                self.term?.jobs.get(&job)?;
+                Some(self.with_tasks(of_documents(&id, &Job::default())))
+            }
+        }
     }
 
     /// Adds what only the leader knows.
@@ -57,6 +64,7 @@ impl Seen<'_> {
         let Some(job) = running.filter(|_| !view.state.is_terminal()) else { return view };
         view.state = job.job_state();
         view.counters = counters(job);
+        view.max_parallelism = job.max_parallelism;
         view.vertices = job
             .vertices
             .iter()
@@ -85,11 +93,18 @@ fn counters(job: &RunningJob) -> CheckpointCounters {
 fn subtask(job: &RunningJob, vertex: usize, subtask: usize) -> SubtaskView {
     match job.tasks.get(&(vertex, subtask)) {
         Some(known) => SubtaskView {
-            state: known.state,
+            state: known.state(),
+            since: known.since.clone(),
             attempt: known.attempt,
             worker: known.worker.clone(),
             metrics: named(&known.metrics),
         },
-        None => SubtaskView { state: "CREATED", attempt: 0, worker: String::new(), metrics: Vec::new() },
+        None => SubtaskView {
+            state: "CREATED",
+            since: vec![("CREATED", job.created_ms)],
+            attempt: 0,
+            worker: String::new(),
+            metrics: Vec::new(),
+        },
     }
 }

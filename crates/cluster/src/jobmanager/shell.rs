@@ -11,6 +11,7 @@ use streamkeeper_coordination::jobs::JobsView;
 use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::JobStatus;
+use streamkeeper_dataflow::task::TaskId;
 
 use super::follow::Following;
 use super::job::ReadJob;
@@ -62,10 +63,14 @@ pub(super) enum Event {
     Started(u64, JobId, u64, Box<Result<StartedJob, String>>),
     /// What that says.
     Status(u64, JobId, u64, JobStatus),
+    /// Tasks have been told to start.
+    Deploying(u64, JobId, WorkerId, Vec<TaskId>),
     /// It cannot go on.
     Broken(u64, JobId, String),
     /// Its result is written.
     Ended(u64, JobId),
+    /// Somebody wants to know whether this JobManager leads, and who does.
+    Leadership(Sender<(bool, Option<LeaderDocument>)>),
     /// Somebody wants to see everything.
     View(Sender<ClusterView>),
     /// Somebody wants to see a job.
@@ -223,9 +228,13 @@ impl Shell {
             Event::Status(epoch, job, run, status) => {
                 self.in_term(epoch, |term| term.on_master(job, run, status));
             }
+            Event::Deploying(epoch, job, worker, tasks) => {
+                self.in_term(epoch, |term| term.on_deploying(job, &worker, &tasks));
+            }
             Event::Broken(epoch, job, reason) => self.in_term(epoch, |term| term.on_broken(job, reason)),
             Event::Ended(epoch, job) => self.in_term(epoch, |term| term.on_ended(job)),
             // Who asked may have gone.
+            Event::Leadership(reply) => drop(reply.send((self.term.is_some(), self.leader.clone()))),
             Event::View(reply) => drop(reply.send(self.seen().cluster())),
             Event::Job(job, reply) => drop(reply.send(self.seen().job(job))),
             Event::BreakConnections => {

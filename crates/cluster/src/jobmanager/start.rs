@@ -92,6 +92,7 @@ pub(super) struct StartedJob {
     master: Option<JobHandle>,
     pub(super) name: String,
     pub(super) vertices: Vec<VertexShape>,
+    pub(super) max_parallelism: u16,
 }
 
 impl StartedJob {
@@ -173,7 +174,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     let pointer =
         PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
     let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
-    let vertices = shapes(&graph);
+    let (vertices, max_parallelism) = (shapes(&graph), graph.max_parallelism);
     let mut master = start_master(MasterSetup {
         config: job_config(&name, place.lineage, &settings, config),
         storage: Arc::new(storage),
@@ -189,7 +190,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }
-    Ok(StartedJob { master: Some(master), name, vertices })
+    Ok(StartedJob { master: Some(master), name, vertices, max_parallelism })
 }
 
 /// Where the checkpoints of a job will be that was never placed, and which it begins with.

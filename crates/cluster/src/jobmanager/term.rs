@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use streamkeeper_coordination::jobs::{DesiredState, JobState, JobsView};
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
+use streamkeeper_dataflow::task::TaskId;
 
 use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob};
 use super::lock;
@@ -18,7 +19,7 @@ use super::start::{Clerk, End, Shared, Start, StartedJob, read, start};
 use crate::error::Result;
 use crate::job_id::JobId;
 use crate::rpc::message::{Command, FromTaskManager};
-use crate::time::monotonic_ms;
+use crate::time::{monotonic_ms, now_ms};
 
 pub(super) struct Term {
     pub(super) shared: Shared,
@@ -33,6 +34,8 @@ pub(super) struct Term {
     pub(super) dead: BTreeSet<WorkerId>,
     /// Jobs that have ended in this term, while ZooKeeper may still show them.
     pub(super) ended: BTreeSet<JobId>,
+    /// When something came from whom last, in milliseconds since 1970.
+    pub(super) heard: BTreeMap<WorkerId, i64>,
     runs: u64,
     /// When slots are spread anew, unless TaskManagers come or go before.
     pub(super) rebalance_at: Option<u64>,
@@ -49,6 +52,7 @@ impl Term {
             probed: BTreeSet::new(),
             dead: BTreeSet::new(),
             ended: BTreeSet::new(),
+            heard: BTreeMap::new(),
             jobs: BTreeMap::new(),
             runs: 0,
             rebalance_at: None,
@@ -66,6 +70,18 @@ impl Term {
     /// Whether a TaskManager has registered and is not lost.
     pub(super) fn is_registered(&self, worker: &WorkerId) -> bool {
         self.workers.contains_key(worker)
+    }
+
+    /// When something came from a TaskManager last, in milliseconds since 1970; 0 for never.
+    pub(super) fn heard(&self, worker: &WorkerId) -> i64 {
+        self.heard.get(worker).copied().unwrap_or(0)
+    }
+
+    /// Tasks of a job have been told to start.
+    pub(super) fn on_deploying(&mut self, id: JobId, worker: &WorkerId, tasks: &[TaskId]) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            tasks.iter().for_each(|task| job.observe_deployment(worker, *task));
+        }
     }
 
     /// Takes the jobs as ZooKeeper shows them.
@@ -205,6 +221,7 @@ impl Term {
                 let Some(master) = started.take_master() else { return };
                 job.name = std::mem::take(&mut started.name);
                 job.vertices = std::mem::take(&mut started.vertices);
+                job.max_parallelism = started.max_parallelism;
                 if job.cancelled {
                     master.cancel();
                 }
@@ -305,6 +322,7 @@ impl Term {
         message: FromTaskManager,
         jobs: Option<&JobsView>,
     ) {
+        self.heard.insert(worker.clone(), now_ms());
         match message {
             FromTaskManager::Heartbeat => {}
             FromTaskManager::Register(registration) => self.register(registration, jobs),

@@ -33,6 +33,8 @@ pub struct TaskManagerView {
     pub started_ms: u64,
     /// Whether it has a connection to the leader; always `false` when this JobManager does not lead.
     pub connected: bool,
+    /// When something came from it last, in milliseconds since 1970; 0 for never, and when this JobManager does not lead.
+    pub last_heartbeat_ms: i64,
 }
 
 /// A job. Times are milliseconds since 1970, 0 for never.
@@ -50,6 +52,8 @@ pub struct JobView {
     pub started_ms: u64,
     /// When it ended.
     pub ended_ms: u64,
+    /// Since when it is in its state, as far as that is written down.
+    pub since_ms: u64,
     /// How often it was started again.
     pub restarts: u32,
     /// The error that it failed with.
@@ -58,6 +62,8 @@ pub struct JobView {
     pub checkpoints: Vec<u64>,
     /// Its checkpoints since this JobManager leads.
     pub counters: CheckpointCounters,
+    /// `pipeline.max-parallelism`; 0 when this JobManager does not lead, or the job does not run.
+    pub max_parallelism: u16,
     /// Its vertices; empty when this JobManager does not lead, or the job does not run.
     pub vertices: Vec<VertexView>,
 }
@@ -89,6 +95,10 @@ pub struct VertexView {
 /// What a vertex is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VertexShape {
+    /// 32 hexadecimal digits: always the same for an operator with the same uid at its head.
+    pub id: String,
+    /// The same digits for all vertices that share slots.
+    pub slot_sharing_group: String,
     /// Its name.
     pub name: String,
     /// How many subtasks it has.
@@ -106,6 +116,8 @@ pub struct VertexShape {
 pub struct SubtaskView {
     /// Flink's name of its state.
     pub state: &'static str,
+    /// The states of this attempt so far, and since when each, in milliseconds since 1970.
+    pub since: Vec<(&'static str, i64)>,
     /// How often it had been started before.
     pub attempt: u32,
     /// The TaskManager that has it, or had it last; empty before.
@@ -114,9 +126,58 @@ pub struct SubtaskView {
     pub metrics: Vec<(&'static str, i64)>,
 }
 
+impl VertexView {
+    /// When the first of its subtasks was deployed, in milliseconds since 1970; -1: none was.
+    pub fn start_ms(&self) -> i64 {
+        self.subtasks.iter().map(SubtaskView::start_ms).filter(|start| *start >= 0).min().unwrap_or(-1)
+    }
+
+    /// When the last of its subtasks ended; -1: not all have.
+    pub fn end_ms(&self) -> i64 {
+        let ends = self.subtasks.iter().map(SubtaskView::end_ms);
+        ends.fold(0, |all: i64, end| if all < 0 || end < 0 { -1 } else { all.max(end) })
+    }
+
+    /// The state that stands for all of its subtasks: what is wrong first, then what is not yet done.
+    pub fn state(&self) -> &'static str {
+        const ORDER: [&str; 7] =
+            ["FAILED", "CANCELING", "CANCELED", "CREATED", "DEPLOYING", "INITIALIZING", "RUNNING"];
+        let has = |state: &&&str| self.subtasks.iter().any(|subtask| subtask.state == **state);
+        ORDER.iter().find(has).copied().unwrap_or("FINISHED")
+    }
+}
+
+impl SubtaskView {
+    /// When it was deployed, in milliseconds since 1970; -1: never.
+    pub fn start_ms(&self) -> i64 {
+        let begun = self.since.iter().find(|(state, _)| *state != "CREATED" && *state != "SCHEDULED");
+        begun.map_or(-1, |(_, at)| *at)
+    }
+
+    /// When it ended; -1: it has not.
+    pub fn end_ms(&self) -> i64 {
+        match self.since.last() {
+            Some(("FINISHED" | "CANCELED" | "FAILED", at)) => *at,
+            _ => -1,
+        }
+    }
+
+    /// One of its metrics.
+    pub fn metric(&self, name: &str) -> Option<i64> {
+        self.metrics.iter().find(|(of, _)| *of == name).map(|(_, value)| *value)
+    }
+}
+
+/// 32 hexadecimal digits for a text.
+fn digits(text: &str) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
+}
+
 /// What the vertices of a graph are.
 pub(super) fn shapes(graph: &JobGraph) -> Vec<VertexShape> {
     let shape = |vertex: &streamkeeper_dataflow::graph::Vertex| VertexShape {
+        id: digits(&vertex.uid),
+        slot_sharing_group: digits("default"),
         name: vertex.name.clone(),
         parallelism: vertex.parallelism,
         is_source: vertex.is_source(),
@@ -145,6 +206,7 @@ pub(super) fn of_documents(id: &str, job: &Job) -> JobView {
         submitted_ms: spec.map(|s| s.submitted_ms).or(result.map(|r| r.submitted_ms)).unwrap_or(0),
         started_ms: status.map(|s| s.started_ms).or(result.map(|r| r.started_ms)).unwrap_or(0),
         ended_ms: result.map_or(0, |r| r.ended_ms),
+        since_ms: status.map_or(0, |s| s.since_ms),
         restarts: status.map(|s| s.restarts).or(result.map(|r| r.restarts)).unwrap_or(0),
         error: result.and_then(|r| r.error.clone()).or(status.and_then(|s| s.error.clone())),
         checkpoints: pointer
@@ -152,6 +214,7 @@ pub(super) fn of_documents(id: &str, job: &Job) -> JobView {
             .map(|p| p.retained.clone())
             .unwrap_or_default(),
         counters: CheckpointCounters::default(),
+        max_parallelism: 0,
         vertices: Vec::new(),
     }
 }

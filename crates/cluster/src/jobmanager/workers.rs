@@ -10,9 +10,10 @@ use streamkeeper_coordination::election::Leadership;
 use streamkeeper_coordination::jobs::{JobStatus, JobUpdate};
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStore, Pointer};
 use streamkeeper_dataflow::element::CheckpointId;
-use streamkeeper_dataflow::executor::order::{Order, Worker, WorkerId};
+use streamkeeper_dataflow::executor::order::{Deployment, Order, Worker, WorkerId};
 use streamkeeper_dataflow::graph::{JobGraph, VertexId};
 use streamkeeper_dataflow::job::workers::{Deposed, Workers};
+use streamkeeper_dataflow::task::TaskId;
 
 use super::gate::Gate;
 use super::links::Links;
@@ -42,6 +43,19 @@ pub(super) struct JobWorkers {
 }
 
 impl JobWorkers {
+    /// The tasks of a deployment that are a TaskManager's.
+    fn existing(&self, deployment: &Deployment, worker: &WorkerId) -> Vec<TaskId> {
+        let slots = deployment.slots.iter().enumerate().filter(|(_, slot)| slot.id == *worker);
+        let slots: Vec<usize> = slots.map(|(slot, _)| slot).collect();
+        let of = |(vertex, attempt): (&VertexId, &u32)| {
+            let parallelism = self.graph.vertices.get(*vertex).map_or(0, |v| v.parallelism);
+            let slots = slots.iter().copied().filter(move |subtask| *subtask < parallelism);
+            let (vertex, attempt) = (*vertex, *attempt);
+            slots.map(move |subtask| TaskId { vertex, subtask, attempt }).collect::<Vec<_>>()
+        };
+        deployment.vertices.iter().flat_map(of).collect()
+    }
+
     /// Writes what has changed. An error that will not pass ends the job.
     fn write(&self, update: JobUpdate) -> Result<bool, Deposed> {
         let status = update.status.clone();
@@ -92,8 +106,12 @@ impl Workers for JobWorkers {
 
     fn send(&mut self, worker: &WorkerId, order: Order) {
         self.gate.pass(|| {
-            if matches!(order, Order::Deploy(_)) {
+            if let Order::Deploy(deployment) = &order {
                 self.links.send(worker, Command::Open(Box::new(self.open.clone())));
+                let tasks = self.existing(deployment, worker);
+                // Only seen from outside.
+                let event = Event::Deploying(self.leadership.epoch(), self.job, worker.clone(), tasks);
+                let _ = self.events.send(event);
             }
             self.links.send(worker, Command::Order(self.job, order));
         });

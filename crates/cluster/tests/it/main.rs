@@ -3,5 +3,6 @@ mod edges;
 mod exchange;
 mod hostile;
 mod jobs;
+mod rest;
 mod support;
 mod tls;

@@ -1,7 +1,7 @@
 //! Jobs on clusters whose JobManagers and TaskManagers are all in this process, at the embedded keeper.
 
 mod chaos;
-mod numbers;
+pub(crate) mod numbers;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,11 +24,11 @@ use crate::support::exchange;
 const JOB: JobId = JobId([7; 16]);
 
 /// A ZooKeeper, and what the processes of a cluster share.
-struct TestCluster {
+pub(crate) struct TestCluster {
     keeper: Option<Keeper>,
     address: SocketAddr,
-    directory: tempfile::TempDir,
-    numbers: Numbers,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) numbers: Numbers,
     stabilization: Duration,
     grace: Duration,
 }
@@ -43,7 +43,7 @@ fn keeper(address: Option<SocketAddr>, directory: &Path) -> Keeper {
 }
 
 impl TestCluster {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // What happened is shown with RUST_LOG set and --nocapture.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
@@ -63,15 +63,19 @@ impl TestCluster {
         }
     }
 
-    fn job_manager(&self, name: &str) -> JobManager {
+    pub(crate) fn job_manager_options(&self, name: &str) -> JobManagerOptions {
         let checkpoints = self.directory.path().join("checkpoints");
         let mut options = JobManagerOptions::new(name, Layout::default(), self.options(), checkpoints);
         options.heartbeat = HEARTBEAT;
         options.stabilization = self.stabilization;
-        JobManager::start(options, Arc::new(self.numbers.clone())).unwrap()
+        options
     }
 
-    fn task_manager(&self, name: &str, slots: usize) -> TaskManager {
+    fn job_manager(&self, name: &str) -> JobManager {
+        JobManager::start(self.job_manager_options(name), Arc::new(self.numbers.clone())).unwrap()
+    }
+
+    pub(crate) fn task_manager(&self, name: &str, slots: usize) -> TaskManager {
         let mut options = TaskManagerOptions::new(name, Layout::default(), self.options());
         let exchange = exchange();
         let address = exchange.address().to_owned();
@@ -86,7 +90,7 @@ impl TestCluster {
 const HEARTBEAT: Heartbeat =
     Heartbeat { interval: Duration::from_millis(100), timeout: Duration::from_secs(10) };
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
@@ -130,7 +134,7 @@ fn wait_for_checkpoint(handle: &JobManagerHandle) {
     wait_for("a checkpoint", || latest() > before);
 }
 
-fn leads(handle: &JobManagerHandle) -> bool {
+pub(crate) fn leads(handle: &JobManagerHandle) -> bool {
     handle.view().unwrap().is_leader
 }
 

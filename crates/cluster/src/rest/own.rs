@@ -1,0 +1,105 @@
+//! What Flink has no path for.
+
+use std::str::FromStr;
+
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use streamkeeper_coordination::jobs::{JobSpec, Submitted};
+
+use super::api::{Api, Call, Reply, RestError};
+use crate::job_id::JobId;
+use crate::jobmanager::view::{JobView, VertexView};
+
+/// Where a JobManager says who leads, without asking anybody.
+pub(super) const LEADER: &str = "/v1/streamkeeper/leader";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Submission {
+    #[serde(default)]
+    id: Option<String>,
+    spec: JobSpec,
+}
+
+/// `POST /v1/streamkeeper/jobs`.
+pub(super) fn submit(api: &Api, call: &Call) -> Result<Reply, RestError> {
+    let Submission { id, spec } = serde_json::from_slice(&call.body)
+        .map_err(|e| RestError::bad_request(format!("the body is no submission of a job: {e}")))?;
+    let id = match id {
+        Some(id) => JobId::from_str(&id).map_err(RestError::bad_request)?,
+        None => JobId::random(),
+    };
+    let already = api.handle.submit(id, spec)? == Submitted::AlreadyThere;
+    Ok(Reply::Json(StatusCode::CREATED, json!({ "jobid": id.to_string(), "already": already })))
+}
+
+/// `GET /v1/streamkeeper/jobs/:jobid`.
+pub(super) fn job(api: &Api, call: &Call) -> Result<Reply, RestError> {
+    let JobView { id, name, state, submitted_ms, started_ms, ended_ms, restarts, error, .. } =
+        &api.job(call)?;
+    let view = api.job(call)?;
+    let counters = &view.counters;
+    Ok(json!({
+        "jobid": id,
+        "name": name,
+        "state": state,
+        "submitted_ms": submitted_ms,
+        "started_ms": started_ms,
+        "ended_ms": ended_ms,
+        "restarts": restarts,
+        "error": error,
+        "checkpoints": {
+            "retained": view.checkpoints,
+            "completed": counters.completed,
+            "failed": counters.failed,
+            "last_id": counters.last_id,
+            "last_duration_ms": counters.last_duration_ms,
+            "last_size_bytes": counters.last_size_bytes,
+        },
+        "vertices": view.vertices.iter().map(vertex).collect::<Vec<_>>(),
+    })
+    .into())
+}
+
+fn vertex(vertex: &VertexView) -> Value {
+    let shape = &vertex.shape;
+    let inputs: Vec<_> =
+        shape.inputs.iter().map(|(from, exchange)| json!({ "vertex": from, "exchange": exchange })).collect();
+    let subtasks = vertex.subtasks.iter().enumerate().map(|(index, subtask)| {
+        let metrics = subtask.metrics.iter().map(|(name, value)| (name.to_string(), json!(value)));
+        json!({
+            "subtask": index,
+            "state": subtask.state,
+            "attempt": subtask.attempt,
+            "taskmanager": subtask.worker,
+            "metrics": Value::Object(metrics.collect()),
+        })
+    });
+    json!({
+        "id": shape.id,
+        "name": shape.name,
+        "parallelism": shape.parallelism,
+        "is_source": shape.is_source,
+        "is_sink": shape.is_sink,
+        "inputs": inputs,
+        "subtasks": subtasks.collect::<Vec<_>>(),
+    })
+}
+
+/// `GET /v1/streamkeeper/leader`.
+pub(super) fn leader(api: &Api, _: &Call) -> Result<Reply, RestError> {
+    let (leads, leader) = api.handle.leadership()?;
+    let leader = leader.filter(|leader| leader.epoch > 0);
+    Ok(json!({
+        "jobmanager": api.handle.id(),
+        "leads": leads,
+        "leader": leader.map(|leader| json!({
+            "id": leader.leader,
+            "epoch": leader.epoch,
+            "rpc_address": leader.rpc_address,
+            "rest_address": leader.rest_address,
+        })),
+    })
+    .into())
+}
