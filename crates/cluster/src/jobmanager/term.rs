@@ -222,7 +222,7 @@ impl Term {
                 job.name = std::mem::take(&mut started.name);
                 job.vertices = std::mem::take(&mut started.vertices);
                 job.max_parallelism = started.max_parallelism;
-                if job.cancelled {
+                if job.cancelled || job.broken.is_some() {
                     master.cancel();
                 }
                 job.started(master);
