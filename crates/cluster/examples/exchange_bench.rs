@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use rustix::time::{ClockId, clock_gettime};
-use streamkeeper_cluster::network::{Exchange as Exchanges, ExchangeSettings};
+use streamkeeper_cluster::network::{NetworkEnvironment, NetworkSettings};
 use streamkeeper_dataflow::batch::Rows;
 use streamkeeper_dataflow::element::{Control, Element};
 use streamkeeper_dataflow::exchange::Exchange;
@@ -42,7 +42,7 @@ fn main() -> Outcome<()> {
     let count = (gib << 30) / batch_bytes / channels;
 
     let runtime = runtime()?;
-    let exchange = runtime.block_on(Exchanges::start(&settings()))?;
+    let exchange = runtime.block_on(NetworkEnvironment::start(&settings()))?;
     let mut other = Command::new(std::env::current_exe()?)
         .args(["--other-side", exchange.address(), &channels.to_string(), &capacity.to_string()])
         .stdin(Stdio::piped())
@@ -100,7 +100,7 @@ fn main() -> Outcome<()> {
 fn other_side(from: &str, channels: usize, capacity: usize) -> Outcome<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let runtime = runtime()?;
-    let exchange = runtime.block_on(Exchanges::start(&settings()))?;
+    let exchange = runtime.block_on(NetworkEnvironment::start(&settings()))?;
     println!("{}\n{}", listener.local_addr()?, exchange.address());
 
     let (mut stream, _) = listener.accept()?;
@@ -178,10 +178,10 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
-fn settings() -> ExchangeSettings {
+fn settings() -> NetworkSettings {
     let host = "127.0.0.1".to_owned();
     let connect_timeout = Duration::from_secs(10);
-    ExchangeSettings { bind_host: host.clone(), port: 0, host, connect_timeout, tls: None }
+    NetworkSettings { bind_host: host.clone(), port: 0, host, connect_timeout, tls: None }
 }
 
 fn number(text: &str) -> Outcome<usize> {

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::network::TlsSettings;
 use crate::rpc::Heartbeat;
 
+const STABILIZATION: &str = "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout";
+
 const PORT: Kind = Kind::Integer(0, 65_535);
 
 /// The keys of JobManagers and TaskManagers.
@@ -24,6 +26,7 @@ pub const KEYS: &[Key] = &[
     ("jobmanager.rpc.address", Kind::Text, "localhost"),
     ("jobmanager.rpc.port", PORT, "6123"),
     ("jobmanager.bind-host", Kind::Text, "127.0.0.1"),
+    (STABILIZATION, Kind::Duration, "60 s"),
     ("rest.address", Kind::Text, ""),
     ("rest.port", PORT, "8081"),
     ("rest.bind-address", Kind::Text, "127.0.0.1"),
@@ -99,6 +102,11 @@ impl ClusterConfig {
     /// The host at which a JobManager is reached.
     pub fn rpc_host(&self) -> String {
         self.text("jobmanager.rpc.address").to_owned()
+    }
+
+    /// How long TaskManagers must have been the same before running jobs are spread over new ones.
+    pub fn stabilization(&self) -> Duration {
+        self.0.duration(STABILIZATION)
     }
 
     /// Where the REST API listens.

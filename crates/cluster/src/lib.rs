@@ -1,4 +1,15 @@
-//! JobManagers and TaskManagers.
+//! Streamkeeper on many processes.
+//!
+//! A [`JobManager`] stands for election, and while it leads it has a master for each job; a [`TaskManager`] runs tasks for whoever
+//! leads. They find each other in ZooKeeper, through `coordination`, and talk by `rpc`; batches go from TaskManager to TaskManager by
+//! [`network`]. No death of one process stops the others: a new leader adopts what runs, and tasks of a dead TaskManager go on elsewhere
+//! from the latest checkpoint. What a spec means is told by a [`Planner`].
+//!
+//! - [`jobmanager`], [`taskmanager`]: the two kinds of processes; any number of either may be in one
+//! - [`config`]: configuration keys of the cluster
+//! - `placement`: who runs which slot
+//! - `rpc`: orders, reports, heartbeats
+//! - [`network`]: the exchange of batches, watermarks and barriers
 
 pub mod config;
 mod error;

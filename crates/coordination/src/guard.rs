@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use streamkeeper_zookeeper::{CreateMode, Error as ZkError, Multi};
+use tokio::sync::watch;
 
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -83,32 +84,43 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Does all of `writes` or nothing. `revoked` tells whether the epoch is known to have ended; nothing is sent after that.
+    /// Does all of `writes` or nothing. `revoked` tells whether the epoch is known to have ended; nothing is sent after that, and no
+    /// answer is waited for.
     pub(crate) async fn write(
         self,
         cluster: &Cluster,
         operation: &str,
         writes: &[Write],
-        revoked: impl Fn() -> bool,
+        mut revoked: watch::Receiver<bool>,
     ) -> Result<()> {
         let began = Instant::now();
         let patience = cluster.zookeeper().options().operation_timeout * 4;
         let deposed = || Error::Deposed { operation: operation.to_owned(), epoch: self.epoch };
         let mut unsure = false;
         loop {
-            let failed = if revoked() {
+            let failed = if *revoked.borrow() {
                 deposed()
             } else {
-                match cluster.zookeeper().multi(self.transaction(cluster, writes)).await {
-                    Ok(_) => return Ok(()),
-                    Err(error) if error.is_outcome_unknown() => {
+                let transaction = self.transaction(cluster, writes);
+                let answer = tokio::select! {
+                    biased;
+                    answer = cluster.zookeeper().multi(transaction) => Some(answer),
+                    _ = revoked.wait_for(|revoked| *revoked) => None,
+                };
+                match answer {
+                    Some(Ok(_)) => return Ok(()),
+                    Some(Err(error)) if error.is_outcome_unknown() => {
                         unsure = true;
                         error.into()
                     }
-                    Err(error) => self.refused(operation, writes, error),
+                    Some(Err(error)) => self.refused(operation, writes, error),
+                    None => {
+                        unsure = true;
+                        deposed()
+                    }
                 }
             };
-            // What was never sent unseen has not happened.
+            // Every sending was answered, and refused.
             if !unsure {
                 return Err(failed);
             }
@@ -127,6 +139,8 @@ impl Guard {
             match judge(writes, &found) {
                 Verdict::Done => return Ok(()),
                 Verdict::NotDone if epoch != Some(self.version) => return Err(deposed()),
+                // Nobody else leads yet: what is on its way may still happen, until somebody does.
+                Verdict::NotDone if *revoked.borrow() => return Err(unresolved()),
                 Verdict::NotDone if !lost => return Err(failed),
                 Verdict::NotDone if began.elapsed() < patience => {}
                 // It may be overtaken by another leader, who then knows what was done.
@@ -199,6 +213,8 @@ mod tests {
         for (found, verdict) in [
             (holds("new", 4), Verdict::Done),
             (holds("old", 3), Verdict::NotDone),
+            // It says the same, and is not ours.
+            (holds("new", 3), Verdict::NotDone),
             // Somebody else's fourth version: ours never was.
             (holds("other", 4), Verdict::NotDone),
             (holds("other", 5), Verdict::Overwritten),

@@ -304,4 +304,26 @@ mod tests {
             assert!((0..consumers).all(|c| pairs.iter().any(|pair| pair.1 == c)));
         }
     }
+
+    #[test]
+    fn a_peer_in_another_process_needs_a_network() {
+        let peers = [Peer::Local(Arc::default()), Peer::Remote("host:1".into())];
+        let ends = |producers: &[Peer], consumers: &[Peer]| {
+            let setup = EdgeSetup {
+                producers,
+                consumers,
+                max_parallelism: 128,
+                capacity_bytes: 1,
+                buffer_timeout: Duration::ZERO,
+                edge: EdgeId { job: [0; 16], generation: 0, index: 0 },
+                network: None,
+            };
+            connect(&Exchange::<Records<u64>>::Forward, &setup)
+        };
+        let is_here = |ends: &[EdgeEnd]| ends.iter().map(Option::is_some).collect::<Vec<_>>();
+        let (outputs, inputs) = ends(&peers, &peers).expect("no channel leads elsewhere");
+        assert_eq!((is_here(&outputs), is_here(&inputs)), (vec![true, false], vec![true, false]));
+        assert!(matches!(ends(&peers[..1], &peers[1..]), Err(Error::InvalidJob(_))));
+        assert!(matches!(ends(&peers[1..], &peers[..1]), Err(Error::InvalidJob(_))));
+    }
 }

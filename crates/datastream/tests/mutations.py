@@ -41,7 +41,7 @@ MUTATIONS = [
     ("windows by key are not restored", "datastream/src/window/store.rs", "in restored.keyed(CONTENTS, &Self::shape())? {", "in restored.keyed(CONTENTS, &Self::shape())?.iter().take(0) {"),
     ("rows of side outputs stay behind", "datastream/src/process/keyed.rs", "        self.runtime.sides.flush();\n        Ok(())\n", "        Ok(())\n"),
     ("the barrier overtakes rows of side outputs", "dataflow/src/output.rs", "        self.drain_sides()?;\n        self.edges.0.iter_mut().try_for_each(|edge| edge.broadcast(control))?;", "        self.edges.0.iter_mut().try_for_each(|edge| edge.broadcast(control))?;"),
-    ("the barrier overtakes rows that wait to be coalesced", "dataflow/src/exchange.rs", "        self.flush()?;\n        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));", "        self.channels.iter_mut().for_each(|channel| channel.sender.send(Element::Control(control.clone())));"),
+    ("the barrier overtakes rows that wait to be coalesced", "dataflow/src/exchange.rs", "        self.flush()?;\n        let control = ||", "        let control = ||"),
     ("channels are not aligned", "dataflow/src/gate.rs", "            if channel.aligned {\n                continue;\n            }\n", ""),
     ("output is committed before the pointer is written", "dataflow/src/sink.rs", "        if !committables.is_empty() {\n", "        if let Some(committer) = self.sink.committer() { committer.commit(&committables)?; }\n        if !committables.is_empty() {\n"),
     ("output is not in the checkpoint", "dataflow/src/sink.rs", "        if !committables.is_empty() {\n", "        if false {\n"),

@@ -309,13 +309,12 @@ fn now() -> String {
 
 pub(crate) fn failure(error: Error) -> Failure {
     match error {
-        Error::Conflict { .. } | Error::Contended { .. } | Error::ZooKeeper(_) | Error::NotFound(_) => {
-            Failure::job(error)
-        }
         Error::InvalidName { .. }
         | Error::InvalidDocument { .. }
         | Error::InvalidSchema(_)
         | Error::Secret(_) => Failure::usage(error),
+        // What was found in ZooKeeper, not what was asked for.
+        _ => Failure::job(error),
     }
 }
 

@@ -105,6 +105,7 @@ fn line(job: &JobHandle, totals: &Totals, rate: f64) -> String {
         JobStatus::Finished => "FINISHED",
         JobStatus::Canceled => "CANCELED",
         JobStatus::Failed => "FAILED",
+        JobStatus::Suspended => "SUSPENDED",
     };
     let metrics = job.metrics();
     format!(

@@ -5,6 +5,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
+/// The gate of one master.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     closed: Mutex<bool>,
@@ -20,6 +21,11 @@ impl Gate {
         }
     }
 
+    /// Whether the master was abandoned.
+    pub(super) fn is_closed(&self) -> bool {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets nothing pass any more. To be called after the master was told that it is abandoned.
     pub(super) fn close(&self) {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -32,5 +38,25 @@ impl Gate {
         while !*closed {
             closed = self.waiting.wait(closed).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_passes_once_it_is_closed_and_who_waits_goes_on() {
+        let gate = Gate::default();
+        let mut passed = 0;
+        gate.pass(|| passed += 1);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| gate.wait());
+            assert!(!gate.is_closed());
+            gate.close();
+            waiting.join().unwrap();
+        });
+        gate.pass(|| passed += 1);
+        assert_eq!((passed, gate.is_closed()), (1, true));
     }
 }

@@ -153,6 +153,10 @@ impl RunningJob {
 
     /// What a TaskManager has of it.
     pub(super) fn take_inventory(&mut self, worker: &WorkerId, inventory: Inventory) {
+        // It contains what was said before it.
+        self.kept.retain(|what| match what {
+            Kept::Report(from, _) | Kept::Lost(from) => from != worker,
+        });
         for task in &inventory.tasks {
             self.observe(worker, task.task, state_name(&task.state), None);
         }

@@ -6,11 +6,11 @@
 //! what runs. When it leads no more it abandons its masters, and all tasks run on.
 //!
 //! - `shell`: the thread that all of this happens on; `follow`: what it learns from ZooKeeper; `standby`: the watch on the leader
-//! - `term`: one leadership, with its `links` to TaskManagers and their `roster` (pure)
+//! - `term`: one leadership; `members`: its TaskManagers, with `links` to them and their `roster` (pure)
 //! - `job`: one job of it; `start`: reading, planning and ending it, on a thread of their own; `documents`: its documents (pure)
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
 //! - `persist`: writes that have to be done
-//! - `handle`, [`view`]: what REST and the command line see and do
+//! - `handle`, [`view`], `seen`: what REST and the command line do and see
 
 mod documents;
 mod follow;
@@ -18,8 +18,10 @@ mod gate;
 mod handle;
 mod job;
 mod links;
+mod members;
 mod persist;
 mod roster;
+mod seen;
 mod shell;
 mod standby;
 mod start;

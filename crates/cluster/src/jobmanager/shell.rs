@@ -7,22 +7,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument, Leadership};
-use streamkeeper_coordination::jobs::{Job, JobsView};
+use streamkeeper_coordination::jobs::JobsView;
 use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::JobStatus;
 use streamkeeper_dataflow::task::TaskId;
 
 use super::follow::Following;
-use super::job::{Phase, ReadJob, RunningJob};
+use super::job::ReadJob;
 use super::links::Links;
 use super::lock;
+use super::seen::Seen;
 use super::standby::Standby;
 use super::start::{Shared, StartedJob};
 use super::term::Term;
-use super::view::{
-    CheckpointCounters, ClusterView, JobView, SubtaskView, TaskManagerView, VertexView, named, of_documents,
-};
+use super::view::{ClusterView, JobView};
 use crate::job_id::JobId;
 use crate::planner::Planner;
 use crate::rpc::Heartbeat;
@@ -224,11 +223,7 @@ impl Shell {
             Event::Dead(epoch, worker) => self.in_term(epoch, |term| term.died(&worker)),
             Event::Read(epoch, job, run, found) => self.in_term(epoch, |term| term.on_read(job, run, *found)),
             Event::Started(epoch, job, run, started) => {
-                if self.term.as_ref().is_some_and(|term| term.epoch == epoch) {
-                    self.in_term(epoch, |term| term.on_started(job, run, *started));
-                } else if let Ok(started) = *started {
-                    started.master.abandon();
-                }
+                self.in_term(epoch, |term| term.on_started(job, run, *started));
             }
             Event::Status(epoch, job, run, status) => {
                 self.in_term(epoch, |term| term.on_master(job, run, status));
@@ -240,8 +235,8 @@ impl Shell {
             Event::Ended(epoch, job) => self.in_term(epoch, |term| term.on_ended(job)),
             // Who asked may have gone.
             Event::Leadership(reply) => drop(reply.send((self.term.is_some(), self.leader.clone()))),
-            Event::View(reply) => drop(reply.send(self.view())),
-            Event::Job(job, reply) => drop(reply.send(self.job_view(job))),
+            Event::View(reply) => drop(reply.send(self.seen().cluster())),
+            Event::Job(job, reply) => drop(reply.send(self.seen().job(job))),
             Event::BreakConnections => {
                 if let Some(term) = &self.term {
                     term.shared.links.break_all();
@@ -357,88 +352,8 @@ impl Shell {
         }
     }
 
-    fn view(&self) -> ClusterView {
-        let task_managers = self.members.iter().flat_map(|members| members.iter()).map(|(id, member)| {
-            let slots = member.slots as usize;
-            let used = self.term.as_ref().map_or(0, |term| lock(&term.shared.roster).used(&id.to_owned()));
-            TaskManagerView {
-                id: id.to_owned(),
-                exchange_address: member.data_address.clone(),
-                slots,
-                free_slots: slots.saturating_sub(used),
-                started_ms: member.started_ms,
-                connected: self.term.as_ref().is_some_and(|term| term.is_registered(&id.to_owned())),
-                last_heartbeat_ms: self.term.as_ref().map_or(0, |term| term.heard(&id.to_owned())),
-            }
-        });
-        let jobs = self.jobs.iter().flat_map(|jobs| jobs.jobs());
-        ClusterView {
-            leader: self.leader.clone(),
-            is_leader: self.term.is_some(),
-            task_managers: task_managers.collect(),
-            jobs: jobs.map(|(id, job)| self.with_tasks(of_documents(id, job))).collect(),
-        }
-    }
-
-    fn job_view(&self, job: JobId) -> Option<JobView> {
-        let id = job.to_string();
-        match self.jobs.as_ref().and_then(|jobs| jobs.job(&id)) {
-            Some(known) => Some(self.with_tasks(of_documents(&id, known))),
-            // It was submitted here, and ZooKeeper has not told yet.
-            None => {
-                self.term.as_ref()?.jobs.get(&job)?;
-                Some(self.with_tasks(of_documents(&id, &Job::default())))
-            }
-        }
-    }
-
-    /// Adds what only the leader knows.
-    fn with_tasks(&self, mut view: JobView) -> JobView {
-        let running = view.id.parse().ok().and_then(|id: JobId| self.term.as_ref()?.jobs.get(&id));
-        let Some(job) = running.filter(|_| !view.state.is_terminal()) else { return view };
-        view.state = job.job_state();
-        view.counters = counters(job);
-        view.max_parallelism = job.max_parallelism;
-        view.vertices = job
-            .vertices
-            .iter()
-            .enumerate()
-            .map(|(v, shape)| VertexView {
-                shape: shape.clone(),
-                subtasks: (0..shape.parallelism).map(|s| subtask(job, v, s)).collect(),
-            })
-            .collect();
-        view
-    }
-}
-
-fn counters(job: &RunningJob) -> CheckpointCounters {
-    let Phase::Running(master) = &job.phase else { return CheckpointCounters::default() };
-    let metrics = master.metrics();
-    CheckpointCounters {
-        completed: metrics.number_of_completed_checkpoints.get(),
-        failed: metrics.number_of_failed_checkpoints.get(),
-        last_duration_ms: metrics.last_checkpoint_duration.get(),
-        last_size_bytes: metrics.last_checkpoint_size.get(),
-        last_id: metrics.last_checkpoint_id.get(),
-    }
-}
-
-fn subtask(job: &RunningJob, vertex: usize, subtask: usize) -> SubtaskView {
-    match job.tasks.get(&(vertex, subtask)) {
-        Some(known) => SubtaskView {
-            state: known.state(),
-            since: known.since.clone(),
-            attempt: known.attempt,
-            worker: known.worker.clone(),
-            metrics: named(&known.metrics),
-        },
-        None => SubtaskView {
-            state: "CREATED",
-            since: vec![("CREATED", job.created_ms)],
-            attempt: 0,
-            worker: String::new(),
-            metrics: Vec::new(),
-        },
+    fn seen(&self) -> Seen<'_> {
+        let (members, jobs) = (self.members.as_deref(), self.jobs.as_deref());
+        Seen { leader: self.leader.as_ref(), members, jobs, term: self.term.as_ref() }
     }
 }

@@ -87,12 +87,26 @@ pub(super) fn read(shared: &Shared, job: JobId) -> Option<std::result::Result<Re
     Some(Details::of(&assignment).map(|details| ReadJob { spec, job: found, details }))
 }
 
-/// A job that has a master.
+/// A job that has a master, which is abandoned when nobody takes it.
 pub(super) struct StartedJob {
-    pub(super) master: JobHandle,
+    master: Option<JobHandle>,
     pub(super) name: String,
     pub(super) vertices: Vec<VertexShape>,
     pub(super) max_parallelism: u16,
+}
+
+impl StartedJob {
+    pub(super) fn take_master(&mut self) -> Option<JobHandle> {
+        self.master.take()
+    }
+}
+
+impl Drop for StartedJob {
+    fn drop(&mut self) {
+        if let Some(master) = &self.master {
+            master.abandon();
+        }
+    }
 }
 
 /// What a master is started with.
@@ -176,7 +190,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }
-    Ok(StartedJob { master, name, vertices, max_parallelism })
+    Ok(StartedJob { master: Some(master), name, vertices, max_parallelism })
 }
 
 /// Where the checkpoints of a job will be that was never placed, and which it begins with.

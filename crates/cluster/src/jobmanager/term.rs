@@ -1,27 +1,24 @@
 //! One leadership: the TaskManagers that have registered in it, and the jobs.
 //!
 //! Invariants: a job is adopted only when each TaskManager that may have tasks of it has said so, or is dead, or has had its time.
-//! Whoever comes later with tasks that nobody counts on stops them. A TaskManager that comes back after its connection broke may have
-//! missed orders: its jobs are taken over anew, by the same way in which a new leader does.
+//!
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::jobs::{DesiredState, JobState, JobsView};
-use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
 use streamkeeper_dataflow::task::TaskId;
 
 use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob};
 use super::lock;
+use super::members::probe;
 use super::shell::Event;
 use super::start::{Clerk, End, Shared, Start, StartedJob, read, start};
 use crate::error::Result;
 use crate::job_id::JobId;
-use crate::rpc::connection::Connection;
-use crate::rpc::message::{Command, FromTaskManager, Registration};
-use crate::rpc::server::refuses;
+use crate::rpc::message::{Command, FromTaskManager};
 use crate::time::{monotonic_ms, now_ms};
 
 pub(super) struct Term {
@@ -30,18 +27,18 @@ pub(super) struct Term {
     pub(super) epoch: u64,
     clerk: Clerk,
     /// Of those who have registered: the jobs whose inventories are still to come.
-    workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
+    pub(super) workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
     /// Had slots before this leadership: whether they are dead is found out.
     probed: BTreeSet<WorkerId>,
     /// Their ports refuse.
-    dead: BTreeSet<WorkerId>,
+    pub(super) dead: BTreeSet<WorkerId>,
     /// Jobs that have ended in this term, while ZooKeeper may still show them.
-    ended: BTreeSet<JobId>,
+    pub(super) ended: BTreeSet<JobId>,
     /// When something came from whom last, in milliseconds since 1970.
-    heard: BTreeMap<WorkerId, i64>,
+    pub(super) heard: BTreeMap<WorkerId, i64>,
     runs: u64,
     /// When slots are spread anew, unless TaskManagers come or go before.
-    rebalance_at: Option<u64>,
+    pub(super) rebalance_at: Option<u64>,
 }
 
 impl Term {
@@ -220,19 +217,20 @@ impl Term {
     ) {
         let job = self.jobs.get_mut(&id).filter(|job| job.run == run);
         match (job, started) {
-            (Some(job), Ok(StartedJob { master, name, vertices, max_parallelism })) => {
-                job.name = name;
-                job.vertices = vertices;
-                job.max_parallelism = max_parallelism;
+            (Some(job), Ok(mut started)) => {
+                let Some(master) = started.take_master() else { return };
+                job.name = std::mem::take(&mut started.name);
+                job.vertices = std::mem::take(&mut started.vertices);
+                job.max_parallelism = started.max_parallelism;
                 if job.cancelled {
                     master.cancel();
                 }
                 job.started(master);
                 self.on_status(id, run);
             }
-            (None, Ok(started)) => started.master.abandon(),
             (Some(_), Err(reason)) => self.end(id, JobState::Failed, Some(reason)),
-            (None, Err(_)) => {}
+            // Of a master that nobody wants any more.
+            (None, _) => {}
         }
     }
 
@@ -309,17 +307,12 @@ impl Term {
         }
     }
 
-    fn resources_changed(&self) {
+    pub(super) fn resources_changed(&self) {
         for job in self.jobs.values() {
             if let Phase::Running(master) = &job.phase {
                 master.resources_changed();
             }
         }
-    }
-
-    /// A TaskManager has connected; what it has is still to come.
-    pub(super) fn connected(&mut self, worker: WorkerId, number: u64, connection: Connection) {
-        self.shared.links.insert(worker, number, connection);
     }
 
     /// Something comes from a TaskManager.
@@ -365,44 +358,8 @@ impl Term {
         }
     }
 
-    fn register(&mut self, registration: Registration, jobs: Option<&JobsView>) {
-        let Registration { worker, slots, jobs: has } = registration;
-        let id = worker.id.clone();
-        tracing::info!("TaskManager {id} has registered with {slots} slots, {} jobs run there", has.len());
-        let (returned, counted_on) = {
-            let mut roster = lock(&self.shared.roster);
-            (roster.registered(worker, slots), roster.jobs_on(&id))
-        };
-        self.dead.remove(&id);
-        let mut pending = BTreeSet::new();
-        for job in &has {
-            let live = jobs.is_none_or(|jobs| jobs.job(&job.to_string()).is_some_and(|job| job.is_live()));
-            let adopts = match self.jobs.get(job).map(|job| &job.phase) {
-                None => live && !self.ended.contains(job),
-                Some(Phase::Reading | Phase::Gathering(..)) => true,
-                Some(Phase::Starting | Phase::Running(_)) => returned && counted_on.contains(job),
-                Some(Phase::Ending) => false,
-            };
-            if adopts {
-                pending.insert(*job);
-            } else {
-                self.shared.links.send(&id, Command::Close(*job));
-            }
-        }
-        self.workers.insert(id.clone(), pending);
-        if returned {
-            // Orders may have been lost, of jobs of which nothing runs there as well.
-            for job in counted_on {
-                self.take_over_anew(job, Some(&id));
-            }
-        } else {
-            self.resources_changed();
-            self.rebalance_at = Some(monotonic_ms() + self.shared.stabilization_ms);
-        }
-    }
-
     /// Replaces the master of a job by one that asks all TaskManagers what they have, but `told`, who says so unasked.
-    fn take_over_anew(&mut self, id: JobId, told: Option<&WorkerId>) {
+    pub(super) fn take_over_anew(&mut self, id: JobId, told: Option<&WorkerId>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if !matches!(job.phase, Phase::Starting | Phase::Running(_)) {
             return;
@@ -422,66 +379,6 @@ impl Term {
         self.read(id, run, old);
     }
 
-    /// A TaskManager's connection has broken: whether it is dead is found out.
-    pub(super) fn disconnected(&mut self, worker: &WorkerId, members: Option<&TaskManagers>) {
-        self.shared.links.remove(worker);
-        let address = {
-            let mut roster = lock(&self.shared.roster);
-            roster.disconnected(worker, monotonic_ms());
-            roster.member(worker).map(|member| member.worker.exchange_address.clone())
-        };
-        if members.is_some_and(|members| members.get(worker).is_none()) {
-            self.died(worker);
-        } else if let Some(address) = address {
-            probe(&self.shared, worker, &address);
-        }
-    }
-
-    /// A TaskManager's port refuses connections, or its znode is gone.
-    pub(super) fn died(&mut self, worker: &WorkerId) {
-        self.dead.insert(worker.clone());
-        if lock(&self.shared.roster).died(worker) {
-            self.lost(worker);
-        }
-    }
-
-    /// Takes the TaskManagers as ZooKeeper shows them: who has left there, and has no connection, is dead.
-    pub(super) fn see_members(&mut self, members: &TaskManagers) {
-        let gone: Vec<_> =
-            self.workers.keys().filter(|worker| members.get(worker).is_none()).cloned().collect();
-        for worker in gone {
-            if lock(&self.shared.roster).died(&worker) {
-                self.lost(&worker);
-            }
-        }
-    }
-
-    /// Loses TaskManagers that have not come back in time.
-    pub(super) fn tick(&mut self) {
-        let lost = lock(&self.shared.roster).lost(monotonic_ms());
-        for worker in lost {
-            self.lost(&worker);
-        }
-        if self.rebalance_at.is_some_and(|at| at <= monotonic_ms()) {
-            self.rebalance_at = None;
-            let roster = lock(&self.shared.roster);
-            for (id, job) in &mut self.jobs {
-                job.moving = roster.rebalance(*id).is_some();
-            }
-        }
-    }
-
-    fn lost(&mut self, worker: &WorkerId) {
-        tracing::warn!("TaskManager {worker} is lost");
-        self.workers.remove(worker);
-        self.heard.remove(worker);
-        self.rebalance_at = self.rebalance_at.map(|_| monotonic_ms() + self.shared.stabilization_ms);
-        for job in self.jobs.values_mut() {
-            job.inventories.remove(worker);
-            job.tell(Kept::Lost(worker.clone()));
-        }
-    }
-
     /// When something is due.
     pub(super) fn next_tick(&self) -> Option<u64> {
         let deadlines = self.jobs.values().filter_map(|job| match &job.phase {
@@ -495,21 +392,4 @@ impl Term {
 /// The job is not there any more, unless somebody else leads.
 fn gone(shared: &Shared) -> Option<std::result::Result<ReadJob, String>> {
     (!shared.leadership.is_revoked()).then(|| Err(String::new()))
-}
-
-/// Finds out, on a thread of its own, whether a TaskManager's process is dead.
-fn probe(shared: &Shared, worker: &str, address: &str) {
-    if address.is_empty() {
-        return;
-    }
-    let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
-    let (worker, address) = (worker.to_owned(), address.to_owned());
-    let probe = move || {
-        if refuses(&address) {
-            let _ = events.send(Event::Dead(epoch, worker));
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("probe".into()).spawn(probe) {
-        tracing::warn!("whether a TaskManager is dead is not found out: {error}");
-    }
 }

@@ -84,6 +84,9 @@ impl Workers for JobWorkers {
         current: &[Option<Worker>],
         attempts: &BTreeMap<VertexId, u32>,
     ) -> Result<Option<Vec<Worker>>, Deposed> {
+        if self.gate.is_closed() {
+            return Err(Deposed);
+        }
         let ids: Vec<_> =
             current.iter().map(|worker| worker.as_ref().map(|worker| worker.id.clone())).collect();
         let placed = lock(&self.roster).place(self.job, &ids);

@@ -117,7 +117,7 @@ impl<R: AsyncRead + Unpin> Input<'_, R> {
         }
     }
 
-    /// A payload in memory of its own, at whose start any type is aligned.
+    /// A payload in memory of its own. Allocators align that for any type; Arrow copies columns where one does not.
     async fn payload(&mut self, length: usize) -> Result<Bytes, Ended> {
         let here = self.scratch.len().min(length);
         let mut payload = BytesMut::with_capacity(length.min(FIRST_ALLOCATION));

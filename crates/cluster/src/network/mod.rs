@@ -5,7 +5,7 @@
 //! batches' buffers. The other process's reader puts each frame into its receiver's queue, from where the task takes it and
 //! gives its bytes back as credit. Before the first frame both say who they are (`handshake`), within TLS if so set (`tls`).
 //!
-//! Connections are made when a channel first needs one ([`Exchange`]). Of two processes the one with the smaller address
+//! Connections are made when a channel first needs one ([`NetworkEnvironment`]). Of two processes the one with the smaller address
 //! connects, and the other waits: so there is one connection, whoever is first. A channel is bound when both its ends are there:
 //! its receiver opens it and gives it credit. A frame for a receiver that has left is dropped and counted.
 //!
@@ -14,7 +14,7 @@
 
 mod connection;
 mod credit;
-mod exchange;
+mod environment;
 mod frame;
 mod handshake;
 mod link;
@@ -25,12 +25,12 @@ mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::exchange::{Exchange, ExchangeSettings};
+pub use self::environment::{NetworkEnvironment, NetworkSettings};
 pub use self::tls::TlsSettings;
 
-/// What an exchange has done since its start.
+/// What a process has exchanged with others since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ExchangeStats {
+pub struct NetworkStats {
     /// Connections to other processes that there are now.
     pub connections: usize,
     /// Frames whose receiver had left.
@@ -49,8 +49,8 @@ struct Counters {
 }
 
 impl Counters {
-    fn stats(&self, connections: usize) -> ExchangeStats {
-        ExchangeStats {
+    fn stats(&self, connections: usize) -> NetworkStats {
+        NetworkStats {
             connections,
             frames_dropped: self.frames_dropped.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),

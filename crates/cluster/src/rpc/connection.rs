@@ -212,7 +212,9 @@ mod tests {
     #[test]
     fn who_does_not_read_is_disconnected() {
         let (a, _unread) = pair();
-        let (a, inbox) = open(a, Heartbeat::default());
+        // Long enough for the bound alone to end it.
+        let hour = Duration::from_secs(3600);
+        let (a, inbox) = open(a, Heartbeat { interval: hour, timeout: hour });
         let large = vec![0u8; 8 << 20];
         for _ in 0..12 {
             a.send(&large);

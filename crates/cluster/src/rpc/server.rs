@@ -126,17 +126,22 @@ pub(crate) fn connect(address: &str, hello: &Hello) -> io::Result<(TcpStream, u6
     }
 }
 
-/// A plain connection to `host:port`, tried at each of the host's addresses.
+/// A plain connection to `host:port`, tried at each of the host's addresses. It is refused only if it is at all of them.
 pub(crate) fn dial(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     use std::net::ToSocketAddrs;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{address} has no address"));
+    let mut failure = None;
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, timeout) {
             Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+            Err(error) => {
+                if failure.as_ref().is_none_or(|e: &io::Error| e.kind() == io::ErrorKind::ConnectionRefused) {
+                    failure = Some(error);
+                }
+            }
         }
     }
-    Err(last)
+    let none = || io::Error::new(io::ErrorKind::NotFound, format!("{address} has no address"));
+    Err(failure.unwrap_or_else(none))
 }
 
 /// Whether `host:port` refuses connections: the host is there, and nobody listens. A process that had the port is dead.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use streamkeeper_cluster::network::Exchange as Processes;
+use streamkeeper_cluster::network::NetworkEnvironment;
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::batch::{Batch, Records};
 use streamkeeper_dataflow::element::{Barrier, BarrierKind, Control, Element};
@@ -93,7 +93,7 @@ fn consume<B: Keys>(consumer: &mut Consumer<B>, channel: usize, config: &ConfigS
 }
 
 fn hash_partitioned<B: Keys>() {
-    let processes: [Processes; 2] = [exchange(), exchange()];
+    let processes: [NetworkEnvironment; 2] = [exchange(), exchange()];
     let addresses = processes.each_ref().map(|process| process.address());
     let document = ConfigDocument { revision: 4, data: "a limit".into() };
     let config = Arc::new(ConfigSnapshot::from_iter([("rules".to_owned(), document)]));

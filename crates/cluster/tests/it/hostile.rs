@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use proptest::prelude::*;
-use streamkeeper_cluster::network::Exchange;
+use streamkeeper_cluster::network::NetworkEnvironment;
 use streamkeeper_dataflow::network::FrameKind::Data;
 
 use crate::support::{PATIENCE, Receiver, channel, eventually, exchange, pair, receiver};
@@ -35,7 +35,7 @@ fn header(kind: u8, handle: u64, length: u32) -> Vec<u8> {
     bytes
 }
 
-fn connect(to: &Exchange) -> TcpStream {
+fn connect(to: &NetworkEnvironment) -> TcpStream {
     let mut stream = TcpStream::connect(to.address()).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream.write_all(&hello(PEER, to.address())).expect("written");
@@ -46,7 +46,7 @@ fn connect(to: &Exchange) -> TcpStream {
 }
 
 /// A receiver of a hostile sender, the sender's connection, and the receiver's handle.
-fn victim(of: &Exchange, generation: u64) -> (Receiver, TcpStream, u64) {
+fn victim(of: &NetworkEnvironment, generation: u64) -> (Receiver, TcpStream, u64) {
     let receiver = receiver(of, PEER, channel(generation, 0), CAPACITY);
     let mut stream = connect(of);
     let mut open = [0; 60];

@@ -1,4 +1,4 @@
-//! Exchanges of several processes within one, over loopback.
+//! Network environments of several processes within one, over loopback.
 mod edges;
 mod exchange;
 mod hostile;

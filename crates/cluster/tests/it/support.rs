@@ -1,10 +1,10 @@
-//! Exchanges, and the ends of a channel with what their tasks would wait on.
+//! Network environments, and the ends of a channel with what their tasks would wait on.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use arrow::buffer::Buffer;
-use streamkeeper_cluster::network::{Exchange, ExchangeSettings, TlsSettings};
+use streamkeeper_cluster::network::{NetworkEnvironment, NetworkSettings, TlsSettings};
 use streamkeeper_dataflow::channel::Signal;
 use streamkeeper_dataflow::network::{ChannelId, FrameKind, FrameReceiver, FrameSender, Network};
 use streamkeeper_dataflow::{OperatorError, OperatorResult};
@@ -17,13 +17,13 @@ pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 });
 
-pub(crate) fn settings(port: u16, tls: Option<TlsSettings>) -> ExchangeSettings {
+pub(crate) fn settings(port: u16, tls: Option<TlsSettings>) -> NetworkSettings {
     let host = "127.0.0.1".to_owned();
-    ExchangeSettings { bind_host: host.clone(), port, host, connect_timeout: PATIENCE, tls }
+    NetworkSettings { bind_host: host.clone(), port, host, connect_timeout: PATIENCE, tls }
 }
 
-pub(crate) fn exchange() -> Exchange {
-    RUNTIME.block_on(Exchange::start(&settings(0, None))).expect("started")
+pub(crate) fn exchange() -> NetworkEnvironment {
+    RUNTIME.block_on(NetworkEnvironment::start(&settings(0, None))).expect("started")
 }
 
 pub(crate) fn channel(generation: u64, number: u32) -> ChannelId {
@@ -40,20 +40,20 @@ pub(crate) struct Receiver {
     signal: Arc<Signal>,
 }
 
-pub(crate) fn sender(from: &Exchange, to: &str, channel: ChannelId, capacity: usize) -> Sender {
+pub(crate) fn sender(from: &NetworkEnvironment, to: &str, channel: ChannelId, capacity: usize) -> Sender {
     let signal = Arc::new(Signal::default());
     Sender { frames: from.sender(channel, to, capacity, signal.clone()), signal }
 }
 
-pub(crate) fn receiver(to: &Exchange, from: &str, channel: ChannelId, capacity: usize) -> Receiver {
+pub(crate) fn receiver(to: &NetworkEnvironment, from: &str, channel: ChannelId, capacity: usize) -> Receiver {
     let signal = Arc::new(Signal::default());
     Receiver { frames: to.receiver(channel, from, capacity, signal.clone()), signal }
 }
 
 /// Both ends of a channel.
 pub(crate) fn pair(
-    from: &Exchange,
-    to: &Exchange,
+    from: &NetworkEnvironment,
+    to: &NetworkEnvironment,
     channel: ChannelId,
     capacity: usize,
 ) -> (Sender, Receiver) {

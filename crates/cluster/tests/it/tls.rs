@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use streamkeeper_cluster::network::{Exchange, TlsSettings};
+use streamkeeper_cluster::network::{NetworkEnvironment, TlsSettings};
 use streamkeeper_dataflow::network::FrameKind::Data;
 
 use crate::support::{PATIENCE, RUNTIME, channel, pair, receiver, settings};
@@ -34,11 +34,11 @@ fn files(directory: &Path, name: &str, issuer: &Authority, trusted: &Authority, 
 }
 
 /// An exchange whose address begins with `host`: one at 127.0.0.1 connects to one at localhost.
-fn start(host: &str, connect_timeout: Duration, tls: Option<TlsSettings>) -> Exchange {
+fn start(host: &str, connect_timeout: Duration, tls: Option<TlsSettings>) -> NetworkEnvironment {
     let mut settings = settings(0, tls);
     settings.host = host.to_owned();
     settings.connect_timeout = connect_timeout;
-    RUNTIME.block_on(Exchange::start(&settings)).expect("started")
+    RUNTIME.block_on(NetworkEnvironment::start(&settings)).expect("started")
 }
 
 #[test]
@@ -98,10 +98,12 @@ fn files_that_are_not_right_are_named() {
         TlsSettings { key: empty.clone(), ..right.clone() },
         TlsSettings { authorities: empty.clone(), ..right.clone() },
     ] {
-        let error = RUNTIME.block_on(Exchange::start(&settings(0, Some(tls)))).err().expect("refused");
+        let error =
+            RUNTIME.block_on(NetworkEnvironment::start(&settings(0, Some(tls)))).err().expect("refused");
         assert!(error.to_string().contains("empty.pem"), "{error}");
     }
     let missing = TlsSettings { key: directory.path().join("nowhere.pem"), ..right };
-    let error = RUNTIME.block_on(Exchange::start(&settings(0, Some(missing)))).err().expect("refused");
+    let error =
+        RUNTIME.block_on(NetworkEnvironment::start(&settings(0, Some(missing)))).err().expect("refused");
     assert!(error.to_string().contains("nowhere.pem"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use streamkeeper_zookeeper::Error as ZkError;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::LeaderDocument;
 use super::core::Held;
@@ -31,21 +31,18 @@ struct Inner {
     document: LeaderDocument,
     version: i32,
     revoked: watch::Sender<bool>,
-    /// Lets the candidate look whether it still leads.
-    doubt: Arc<Notify>,
     jobs: Mutex<HashMap<String, Arc<tokio::sync::Mutex<JobCache>>>>,
     results: tokio::sync::Mutex<ResultCache>,
 }
 
 impl Leadership {
-    pub(super) fn new(cluster: Cluster, held: &Held, doubt: Arc<Notify>) -> Self {
+    pub(super) fn new(cluster: Cluster, held: &Held) -> Self {
         Self {
             inner: Arc::new(Inner {
                 cluster,
                 document: held.document.clone(),
                 version: held.version,
                 revoked: watch::Sender::new(false),
-                doubt,
                 jobs: Mutex::default(),
                 results: tokio::sync::Mutex::default(),
             }),
@@ -93,9 +90,11 @@ impl Leadership {
     /// [`Error::ZooKeeper`]: nothing was written, as there is no connection, or it was refused.
     pub(crate) async fn write(&self, operation: &str, writes: &[Write]) -> Result<()> {
         let guard = Guard { epoch: self.epoch(), version: self.inner.version };
-        let written = guard.write(&self.inner.cluster, operation, writes, || self.is_revoked()).await;
+        let written =
+            guard.write(&self.inner.cluster, operation, writes, self.inner.revoked.subscribe()).await;
+        // A version that is gone does not come back.
         if matches!(written, Err(Error::Deposed { .. })) {
-            self.inner.doubt.notify_one();
+            self.revoke();
         }
         written
     }

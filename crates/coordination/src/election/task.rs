@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use streamkeeper_zookeeper::{
     CreateMode, Error as ZkError, Multi, Spawned, State, Status, Watch, WatchMode, spawn,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::core::{Action, Candidate, Event, Look, Standing, Take};
 use super::{LeaderDocument, Leadership};
@@ -98,7 +97,6 @@ impl Election {
             epoch,
             watched: None,
             office,
-            doubt: Arc::new(Notify::new()),
         };
         let task = spawn(task.run(commanded))?;
         let (seen, events) = (Office::Standby, VecDeque::new());
@@ -208,7 +206,6 @@ struct Task {
     epoch: Watch,
     watched: Option<(String, Watch)>,
     office: watch::Sender<Office>,
-    doubt: Arc<Notify>,
 }
 
 impl Task {
@@ -217,7 +214,6 @@ impl Task {
         let mut known = *status.borrow_and_update();
         let mut running: Option<Running> = None;
         let mut event = session_event(None, known);
-        let doubt = self.doubt.clone();
         loop {
             if let Some(event) = event.take()
                 && let Some(action) = self.step(event)
@@ -247,7 +243,6 @@ impl Task {
                     Some(leader) => Some(Event::Depose(leader)),
                     None => break,
                 },
-                () = doubt.notified() => Some(Event::Changed),
             };
         }
     }
@@ -281,7 +276,7 @@ impl Task {
             };
             let leadership = held.map(|held| match &old {
                 Some(old) if old.is(held) => old.clone(),
-                _ => Leadership::new(self.cluster.clone(), held, self.doubt.clone()),
+                _ => Leadership::new(self.cluster.clone(), held),
             });
             if let Some(old) = old.filter(|old| leadership.as_ref() != Some(old)) {
                 tracing::info!("epoch {} has ended", old.epoch());
@@ -385,4 +380,69 @@ async fn take_office(cluster: &Cluster, take: &Take) -> Result<()> {
     cluster.zookeeper().multi(multi.set(&layout.epoch(), text, Some(take.version))).await?;
     tracing::info!("{} leads in epoch {}", take.document.leader, take.document.epoch);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use streamkeeper_keeper::server::{Keeper, ServerOptions};
+    use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
+
+    use super::*;
+    use crate::layout::Layout;
+
+    #[test]
+    fn office_is_taken_by_who_has_a_latch_node_at_the_version_seen() {
+        let keeper = Keeper::start(ServerOptions::default()).expect("starts");
+        let address = keeper.client_address().expect("listens");
+        block_on(async {
+            let zookeeper = ZooKeeper::connect(Options::new(address.to_string())).await.expect("connects");
+            let cluster = Cluster::open(zookeeper, Layout::default()).await.expect("opens");
+            let about = LeaderDocument { epoch: 1, leader: "me".into(), ..LeaderDocument::default() };
+            let take = |latch: &str, version, delete: Option<&str>| Take {
+                document: LeaderDocument { latch: latch.into(), ..about.clone() },
+                version,
+                delete: delete.map(str::to_owned),
+            };
+            for latch in ["a", "b"] {
+                let path = cluster.layout().latch(latch);
+                cluster.zookeeper().create(&path, "", CreateMode::Ephemeral).await.expect("created");
+            }
+            for refused in [take("gone", 0, None), take("a", 1, None), take("a", 0, Some("gone"))] {
+                assert!(take_office(&cluster, &refused).await.is_err(), "{refused:?}");
+            }
+            let seen = look(&cluster).await.expect("looks");
+            assert_eq!((seen.document, seen.version), (Some(LeaderDocument::default()), 0));
+            take_office(&cluster, &take("a", 0, Some("b"))).await.expect("takes");
+            let seen = look(&cluster).await.expect("looks");
+            assert_eq!((seen.document, seen.version), (Some(take("a", 0, None).document), 1));
+            assert_eq!(seen.latches, ["a"]);
+        });
+    }
+
+    #[test]
+    fn what_was_overtaken_is_left_out_but_no_change_of_office() {
+        let zookeeper = ZooKeeper::open(Options::new("127.0.0.1:1")).expect("opens");
+        let cluster = Cluster::at(zookeeper, Layout::default());
+        let office = |epoch| {
+            let document = LeaderDocument { epoch, ..LeaderDocument::default() };
+            Leadership::new(cluster.clone(), &super::super::core::Held { document, version: 1 })
+        };
+        let (old, new) = (office(1), office(2));
+        let leading = |leadership: &Leadership| Office::Leading(leadership.clone());
+        let suspended = |leadership: &Leadership| Office::Suspended(leadership.clone());
+        let granted = |leadership: &Leadership| ElectionEvent::Granted(leadership.clone());
+        use ElectionEvent::{Resumed, Revoked, Suspended};
+        for (before, now, events) in [
+            (Office::Standby, leading(&old), vec![granted(&old)]),
+            (Office::Standby, suspended(&old), vec![granted(&old), Suspended]),
+            (leading(&old), suspended(&old), vec![Suspended]),
+            (suspended(&old), leading(&old), vec![Resumed]),
+            (leading(&old), leading(&old), vec![]),
+            (suspended(&old), Office::Standby, vec![Revoked]),
+            (leading(&old), leading(&new), vec![Revoked, granted(&new)]),
+            (suspended(&old), suspended(&new), vec![Revoked, granted(&new), Suspended]),
+        ] {
+            assert_eq!(between(&before, &now), events, "{before:?} {now:?}");
+        }
+    }
 }

@@ -42,6 +42,13 @@ fn the_next_takes_over_when_a_session_ends_and_everybody_knows() {
     });
 }
 
+/// Waits until so many have a latch node.
+async fn all_stand(cluster: &Cluster, candidates: usize) {
+    while cluster.zookeeper().children(&cluster.layout().latches()).await.unwrap().0.len() < candidates {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn an_expired_session_revokes_and_the_candidate_stands_again() {
     let keeper = server(None, None);
@@ -51,9 +58,7 @@ fn an_expired_session_revokes_and_the_candidate_stands_again() {
         let old = granted(&mut a).await;
         submit(&first).await;
         let (second, mut b) = stand(address, "jm-b").await;
-        while second.zookeeper().children("/streamkeeper/default/leader/latch").await.unwrap().0.len() < 2 {
-            tokio::task::yield_now().await;
-        }
+        all_stand(&second, 2).await;
         first.zookeeper().expire_session().await.unwrap();
         let new = granted(&mut b).await;
         old.revoked().await;
@@ -61,6 +66,7 @@ fn an_expired_session_revokes_and_the_candidate_stands_again() {
         assert!(matches!(refused, Error::Deposed { epoch: 1, .. }), "{refused}");
         new.update_jobs(&status()).await.unwrap();
         // It is the next again.
+        all_stand(&second, 2).await;
         second.zookeeper().expire_session().await.unwrap();
         assert_eq!(granted(&mut a).await.epoch(), 3);
     });
@@ -76,6 +82,7 @@ fn a_deposed_leader_gets_no_write_through() {
         let old = granted(&mut a).await;
         submit(&first).await;
         let (_second, mut b) = stand(address, "jm-b").await;
+        all_stand(&first, 2).await;
         let (_third, mut c) = stand(address, "jm-c").await;
         c.depose("somebody else");
         c.depose("jm-a");

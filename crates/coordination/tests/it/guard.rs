@@ -1,6 +1,6 @@
 //! A leader's writes when the answer does not come.
 
-use streamkeeper_coordination::election::Election;
+use streamkeeper_coordination::election::{Election, ElectionEvent};
 use streamkeeper_coordination::jobs::{CheckpointPointer, JobSpec, JobStore, Moved};
 use streamkeeper_coordination::layout::Layout;
 use streamkeeper_coordination::{Cluster, Error};
@@ -75,6 +75,40 @@ fn a_write_that_ends_with_the_office_is_told_rightly() {
             next.resign().await.unwrap();
             election.resign().await.unwrap();
         }
+    });
+}
+
+/// The leader is cut off, and another takes its place; its write is sent as soon as it is back, before it can have learned of that.
+#[test]
+fn who_was_deposed_while_away_gets_no_write_through() {
+    let keeper = server(None, None);
+    let address = keeper.client_address().unwrap();
+    block_on(async {
+        let proxy = Proxy::new(address);
+        let jobs = JobStore::new(cluster(address).await);
+        jobs.submit("j1", &JobSpec::default()).await.unwrap();
+        let leading = Cluster::open(connect(proxy.address).await, Layout::default()).await.unwrap();
+        let mut election = Election::start(leading.clone(), candidate("jm-a")).unwrap();
+        let old = granted(&mut election).await;
+        proxy.refuse(true);
+        proxy.swallow_next_answer();
+        // Something that is answered.
+        tokio::spawn(async move { while leading.sync().await.is_ok() {} });
+        assert_eq!(election.next().await.unwrap(), ElectionEvent::Suspended);
+        let (_cluster, mut next) = stand(address, "jm-b").await;
+        next.depose("jm-a");
+        let new = granted(&mut next).await;
+        assert!(!old.is_revoked(), "it cannot know");
+        let write = tokio::spawn({
+            let old = old.clone();
+            async move { old.complete_checkpoint("j1", &pointer(1..=1)).await }
+        });
+        proxy.refuse(false);
+        let refused = write.await.unwrap().unwrap_err();
+        assert!(matches!(refused, Error::Deposed { epoch: 1, .. }), "{refused}");
+        assert!(old.is_revoked());
+        new.complete_checkpoint("j1", &pointer(1..=2)).await.unwrap();
+        assert_eq!(jobs.get("j1").await.unwrap().checkpoint.unwrap().version, 1);
     });
 }
 

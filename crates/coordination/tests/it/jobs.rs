@@ -9,7 +9,7 @@ use streamkeeper_coordination::jobs::{
     Submitted,
 };
 use streamkeeper_coordination::layout::JobPart;
-use streamkeeper_zookeeper::block_on;
+use streamkeeper_zookeeper::{State, block_on};
 
 use crate::{cluster, granted, server, stand};
 
@@ -231,6 +231,37 @@ fn a_watcher_ends_with_the_last_state_across_a_restart_of_the_server() {
         .unwrap();
     });
     keeper.stop().unwrap();
+}
+
+#[test]
+fn what_happens_while_a_watcher_is_away_is_seen_after_it() {
+    let keeper = server(None, None);
+    let address = keeper.client_address().unwrap();
+    let proxy = crate::proxy::Proxy::new(address);
+    block_on(async {
+        let here = cluster(address).await;
+        let jobs = JobStore::new(here.clone());
+        jobs.submit("gone", &spec("gone")).await.unwrap();
+        jobs.submit("stays", &spec("stays")).await.unwrap();
+        let away = cluster(proxy.address).await;
+        let mut view = away.watch_jobs().await.unwrap();
+        assert_eq!(view.now().live().count(), 2);
+        let mut status = away.zookeeper().watch_status();
+        proxy.refuse(true);
+        proxy.swallow_next_answer();
+        // Something that is answered.
+        tokio::spawn(async move { while away.sync().await.is_ok() {} });
+        status.wait_for(|status| status.state == State::Suspended).await.unwrap();
+        for part in JobPart::LIVE {
+            let path = here.layout().job_document("gone", part);
+            here.zookeeper().delete(&path, None).await.unwrap();
+        }
+        here.zookeeper().delete(&here.layout().job("gone"), None).await.unwrap();
+        jobs.submit("new", &spec("new")).await.unwrap();
+        proxy.refuse(false);
+        let seen = view.changed().await.unwrap();
+        assert_eq!(seen.jobs().map(|(id, _)| id).collect::<Vec<_>>(), ["new", "stays"]);
+    });
 }
 
 /// While somebody writes as fast as he can, and connections come and go, nothing that was written is missing in the end.

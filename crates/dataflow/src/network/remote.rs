@@ -85,3 +85,28 @@ impl<B: Batch> Receiver<B> for RemoteReceiver<B> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Records;
+
+    struct Script(Vec<(FrameKind, Buffer)>);
+
+    impl FrameReceiver for Script {
+        fn receive(&mut self) -> OperatorResult<Option<(FrameKind, Buffer)>> {
+            Ok(self.0.pop())
+        }
+    }
+
+    #[test]
+    fn a_damaged_frame_is_an_error_that_names_the_peer_and_may_be_cured() {
+        for kind in [FrameKind::Data, FrameKind::Control] {
+            let frames = Script(vec![(kind, Buffer::from(&[0xff; 9]))]);
+            let mut receiver = RemoteReceiver::<Records<u64>>::new(Box::new(frames), "host:1".into());
+            let error = receiver.receive().expect_err("damaged");
+            assert!(error.is_recoverable() && error.to_string().contains("host:1"), "{error}");
+            assert!(receiver.receive().expect("nothing more").is_none());
+        }
+    }
+}

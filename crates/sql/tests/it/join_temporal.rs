@@ -198,11 +198,16 @@ fn temporal_join_equals_a_search_in_all_versions_whatever_happens_in_between() {
 fn rows_of_a_key_go_out_in_their_order_of_arrival_also_after_a_restore() {
     let spec = spec(JoinKind::Left, true);
     let mut cluster = Cluster::new(|| TemporalJoin::new(spec.clone()), &[&[0], &[0]], 1);
-    // Rows that go in between leave room that later ones take.
-    for round in 0..20i64 {
-        let text = [row("", "a", round, 0), row("", "a", 1000 - round, round as u64)];
+    let push = |cluster: &mut Cluster<_>, time: i64, value: i64| {
+        let text = [row("", "a", time, value as u64)];
         cluster.push(0, batch(&side("l"), false, &lines(&text)).unwrap());
+    };
+    for round in 0..10i64 {
+        // The row that goes leaves room, which the last takes.
+        push(&mut cluster, round, 0);
+        push(&mut cluster, 1000 - 2 * round, 2 * round);
         cluster.watermark(round);
+        push(&mut cluster, 1000 - 2 * round - 1, 2 * round + 1);
     }
     cluster.take();
     cluster.rescale(3);

@@ -153,6 +153,36 @@ fn temporal_joins_of_files() {
 }
 
 #[test]
+fn windows_of_what_a_temporal_join_gives() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        format!("WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv')", path.display())
+    };
+    let orders =
+        file("orders.csv", "EUR,7000,1\nEUR,19000,1\nEUR,20000,3\nYEN,20000,1\nEUR,25000,1\nXXX,25000,1\n");
+    let versions = file("versions.csv", "EUR,10000,1\nEUR,5000,9\nEUR,20000,3\nYEN,1000,7\n");
+    let columns =
+        "currency STRING, ms BIGINT, rate BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts";
+    for parallelism in [1, 3] {
+        let output = directory.path().join(format!("out{parallelism}"));
+        let script = format!(
+            "CREATE TABLE orders ({columns}) {orders};
+             CREATE TABLE versions ({columns} - INTERVAL '30' SECOND, PRIMARY KEY (currency) NOT ENFORCED) {versions};
+             CREATE TABLE sink (v BIGINT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv');
+             CREATE VIEW priced AS SELECT o.ts, o.rate * v.rate AS price FROM orders AS o JOIN versions FOR SYSTEM_TIME AS OF o.ts \
+             AS v ON o.currency = v.currency;
+             INSERT INTO sink SELECT SUM(price), COUNT(*) FROM TABLE(TUMBLE(TABLE priced, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+             GROUP BY window_start, window_end;",
+            output.display()
+        );
+        run(&script, parallelism);
+        assert_eq!(lines(&output).join(" "), "1,1 19,3 9,1");
+    }
+}
+
+#[test]
 fn processing_time_is_the_time_at_which_a_row_is_projected() {
     let directory = tempfile::tempdir().expect("a directory");
     let input = directory.path().join("in.csv");

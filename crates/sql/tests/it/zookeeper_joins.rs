@@ -1,7 +1,10 @@
 //! Tables in ZooKeeper that rows are looked up in, and whose versions rows meet, through the runtime.
 
+use std::net::TcpListener;
 use std::path::Path;
 
+use streamkeeper_dataflow::job::JobStatus;
+use streamkeeper_keeper::server::{Keeper, ServerOptions};
 use streamkeeper_zookeeper::block_on;
 
 use crate::zookeeper::{World, cancel};
@@ -72,6 +75,44 @@ fn rows_of_a_file_are_looked_up_in_a_table_that_is_read_first() {
         assert_eq!(read("/by_tier/2EUR").as_deref(), Some(r#"{"rate":120}"#));
         assert_eq!(read("/by_tier/2USD"), None, "its rate is not above 100");
     }
+}
+
+#[test]
+fn a_tree_is_looked_up_in_by_the_path_of_its_znodes() {
+    let world = World::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    world.put("/tree/eu/EUR", "120");
+    let script = orders(directory.path(), &[("1", "EUR", 0), ("2", "YEN", 0)])
+        + &format!(
+            "CREATE TABLE tree (v STRING, `path` STRING METADATA VIRTUAL, cents AS CAST(v AS BIGINT) * 100) WITH ('connector' = \
+             'zookeeper', 'zookeeper.quorum' = '{}', 'path' = '/tree', 'mode' = 'tree', 'format' = 'raw');",
+            world.quorum
+        )
+        + &world.table("joined", JOINED, "")
+        + "CREATE VIEW filled AS SELECT * FROM tree WHERE v <> '';
+           INSERT INTO joined SELECT o.id, t.cents FROM orders AS o LEFT JOIN filled FOR SYSTEM_TIME AS OF o.p AS t ON \
+           CONCAT('/tree/eu/', o.currency) = t.`path`;";
+    assert_eq!(world.start(&script, 2).wait().expect("the job runs"), JobStatus::Finished);
+    world.wait("/joined/1", Some(r#"{"rate":12000}"#));
+    world.wait("/joined/2", Some(r#"{"rate":null}"#));
+}
+
+#[test]
+fn rows_wait_for_a_server_that_is_not_there_yet() {
+    let world = World::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+    let script = orders(directory.path(), &[("1", "EUR", 0)])
+        + &world.table("rates", RATES, "").replace(&world.quorum, &address.to_string())
+        + &world.table("joined", JOINED, "")
+        + "INSERT INTO joined SELECT id, rate FROM orders AS o LEFT JOIN rates FOR SYSTEM_TIME AS OF o.p AS r ON o.currency = \
+           r.currency;";
+    cancel(world.start(&script, 1));
+    let job = world.start(&script, 1);
+    let options = ServerOptions { client_addresses: vec![address], ..ServerOptions::default() };
+    let _keeper = Keeper::start(options).expect("a server");
+    assert_eq!(job.wait().expect("the job runs"), JobStatus::Finished);
+    world.wait("/joined/1", Some(r#"{"rate":null}"#));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use streamkeeper_cluster::config::ClusterConfig;
-use streamkeeper_cluster::network::{Exchange, ExchangeSettings};
+use streamkeeper_cluster::network::{NetworkEnvironment, NetworkSettings};
 use streamkeeper_cluster::rest::{RestListener, RestOptions, RestServer};
 use streamkeeper_cluster::{JobManager, JobManagerOptions, TaskManager, TaskManagerOptions};
 use streamkeeper_dataflow::config::{Config, ZOOKEEPER_QUORUM};
@@ -161,6 +161,7 @@ fn start_job_manager(config: &Config, data: Option<&Path>) -> Result<(JobManager
         host: cluster.rpc_host(),
         rest_address: format!("{}:{}", cluster.rest_host(), rest.address().port()),
         heartbeat: cluster.heartbeat(),
+        stabilization: cluster.stabilization(),
         ..JobManagerOptions::new(
             "jobmanager",
             cluster.layout().map_err(Failure::usage)?,
@@ -179,7 +180,7 @@ fn start_job_manager(config: &Config, data: Option<&Path>) -> Result<(JobManager
 struct Worker {
     task_manager: TaskManager,
     slots: usize,
-    exchange: Arc<Exchange>,
+    exchange: Arc<NetworkEnvironment>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -193,8 +194,8 @@ fn start_task_manager(config: &Config) -> Result<Worker, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::job(format!("the exchange cannot start: {e}")))?;
-    let settings = ExchangeSettings { bind_host, port, host, connect_timeout: CONNECT_TIMEOUT, tls };
-    let exchange = Arc::new(runtime.block_on(Exchange::start(&settings)).map_err(Failure::job)?);
+    let settings = NetworkSettings { bind_host, port, host, connect_timeout: CONNECT_TIMEOUT, tls };
+    let exchange = Arc::new(runtime.block_on(NetworkEnvironment::start(&settings)).map_err(Failure::job)?);
     let layout = cluster.layout().map_err(Failure::usage)?;
     let zookeeper = cluster.zookeeper().map_err(Failure::usage)?;
     let name = cluster.resource_id().unwrap_or_else(|| "taskmanager".into());

@@ -425,6 +425,8 @@ fn zookeeper_is_written_to_as_little_as_was_promised() {
     wait_for("the other leads", || leads(&second.handle()));
     wait_for_tasks(&second.handle());
     finish(&cluster, &second.handle());
-    // The session's end and the office; a checkpoint of the new leader, the last one, and the result.
-    assert_eq!(transactions(&cluster) - before, 5, "from one leader to the next, and to the end");
+    // The session's end and the office; a checkpoint of the new leader, the last one, and the result. An office that is taken twice,
+    // since the leader is gone in two ways, fails the second time, and that has a number, too.
+    let cost = transactions(&cluster) - before;
+    assert!((5..=6).contains(&cost), "{cost} from one leader to the next, and to the end");
 }

@@ -239,7 +239,12 @@ impl Committer for Numbers {
         Ok(())
     }
 
-    fn recover(&self, _lineage: &str, committables: &[Committable]) -> OperatorResult<()> {
+    fn recover(
+        &self,
+        _lineage: &str,
+        _attempt: Option<u32>,
+        committables: &[Committable],
+    ) -> OperatorResult<()> {
         self.commit(committables)
     }
 }

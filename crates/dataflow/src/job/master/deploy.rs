@@ -50,7 +50,7 @@ impl Master {
                 }
                 return None;
             }
-            Ok(true) => vertices.iter().for_each(|v| drop(self.restarting.remove(&self.regions[*v]))),
+            Ok(true) => self.restarting.retain(|region, _| !vertices.contains(region)),
         }
         if self.restarting.is_empty() {
             self.set_status(JobStatus::Running);

@@ -40,7 +40,7 @@ pub struct TemporalJoin {
     versions: Versions,
     /// The rows that wait, with their row kinds if there are any.
     left: RowStore,
-    /// Time and slot of the rows of a key that wait, in their order of arrival.
+    /// Time and slot of the rows of a key that wait, ascending.
     waiting: Vec<VecDeque<(i64, u32)>>,
     /// Numbers the rows that wait in their order of arrival, by slot.
     arrivals: Vec<u64>,
@@ -113,7 +113,9 @@ impl TemporalJoin {
         for ((slot, key), time) in slots.into_iter().zip(keys).zip(times) {
             self.arrivals[slot as usize] = self.next_arrival;
             self.next_arrival += 1;
-            self.waiting[key as usize].push_back((time, slot));
+            let waiting = &mut self.waiting[key as usize];
+            let at = waiting.partition_point(|(other, _)| *other <= time);
+            waiting.insert(at, (time, slot));
             self.register(key, time);
         }
         Ok(())
@@ -150,15 +152,11 @@ impl TemporalJoin {
     /// Looks at a key whose timer has come.
     fn fire(&mut self, key: u32, watermark: Timestamp, due: &mut Due) {
         let waiting = &mut self.waiting[key as usize];
-        let mut next = None::<i64>;
-        waiting.retain(|(time, slot)| {
-            if *time > watermark {
-                next = Some(next.map_or(*time, |next| next.min(*time)));
-                return true;
-            }
-            due.pairs.push(*slot, self.versions.at(key, *time));
-            false
-        });
+        let count = waiting.partition_point(|(time, _)| *time <= watermark);
+        let mut rows = waiting.drain(..count).collect::<Vec<_>>();
+        rows.sort_unstable_by_key(|(_, slot)| self.arrivals[*slot as usize]);
+        rows.into_iter().for_each(|(time, slot)| due.pairs.push(slot, self.versions.at(key, time)));
+        let next = waiting.front().map(|(time, _)| *time);
         due.expired.extend(self.versions.expire(key, watermark));
         self.timers[key as usize] = next;
         if let Some(next) = next {

@@ -1,4 +1,4 @@
-//! A process's exchange: its port, and its links to other processes.
+//! A process's part in the exchange: its port, and its links to other processes.
 //!
 //! Invariants: there is at most one link that is not lost per other process; of two processes the one with the smaller address
 //! connects.
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::handshake::{self, MAX_ADDRESS, wrong};
 use super::link::{Link, lock};
 use super::tls::{Tls, TlsSettings, server_name};
-use super::{Counters, ExchangeStats, connection};
+use super::{Counters, NetworkStats, connection};
 use crate::error::Error;
 
 /// Connections that have not said yet who they are, at most.
@@ -29,9 +29,9 @@ const MAX_HANDSHAKES: usize = 128;
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// How an exchange is set up.
+/// How a process takes part in the exchange.
 #[derive(Debug, Clone)]
-pub struct ExchangeSettings {
+pub struct NetworkSettings {
     /// The host to listen at: `taskmanager.bind-host`.
     pub bind_host: String,
     /// The port to listen at, 0 for any that is free: `taskmanager.data.port`.
@@ -44,8 +44,8 @@ pub struct ExchangeSettings {
     pub tls: Option<TlsSettings>,
 }
 
-/// The exchange of this process with others. Dropping it ends its connections.
-pub struct Exchange {
+/// This process's part in the exchange with others. Dropping it ends its connections.
+pub struct NetworkEnvironment {
     shared: Arc<Shared>,
     listener: AbortHandle,
 }
@@ -63,7 +63,7 @@ struct Shared {
 #[derive(Default)]
 struct Links {
     by_peer: HashMap<Arc<str>, Arc<Link>>,
-    /// The exchange was dropped.
+    /// The environment was dropped.
     are_closed: bool,
 }
 
@@ -85,12 +85,12 @@ impl Stream {
     }
 }
 
-impl Exchange {
+impl NetworkEnvironment {
     /// Listens. What reads and writes runs on the runtime of the caller.
     ///
     /// # Errors
     /// When the port is taken, or TLS's files are not right.
-    pub async fn start(settings: &ExchangeSettings) -> Result<Self, Error> {
+    pub async fn start(settings: &NetworkSettings) -> Result<Self, Error> {
         let bind = (settings.bind_host.as_str(), settings.port);
         let listen = |source| Error::Listen { address: format!("{}:{}", bind.0, bind.1), source };
         let listener = TcpListener::bind(bind).await.map_err(listen)?;
@@ -118,14 +118,14 @@ impl Exchange {
     }
 
     /// What it has done.
-    pub fn stats(&self) -> ExchangeStats {
+    pub fn stats(&self) -> NetworkStats {
         let links = lock(&self.shared.links);
         let connected = |link: &&Arc<Link>| link.is_connected() && !link.is_lost();
         self.shared.counters.stats(links.by_peer.values().filter(connected).count())
     }
 }
 
-impl Drop for Exchange {
+impl Drop for NetworkEnvironment {
     fn drop(&mut self) {
         self.listener.abort();
         let ended = Links { by_peer: HashMap::new(), are_closed: true };
@@ -134,7 +134,7 @@ impl Drop for Exchange {
     }
 }
 
-impl Network for Exchange {
+impl Network for NetworkEnvironment {
     fn sender(
         &self,
         channel: ChannelId,
