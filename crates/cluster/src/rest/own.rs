@@ -39,7 +39,8 @@ pub(super) fn job(api: &Api, call: &Call) -> Result<Reply, RestError> {
     let JobView { id, name, state, submitted_ms, started_ms, ended_ms, restarts, error, .. } =
         &api.job(call)?;
     let view = api.job(call)?;
-    let counters = &view.counters;
+    let history = &view.history;
+    let latest = history.latest_completed();
     Ok(json!({
         "jobid": id,
         "name": name,
@@ -51,11 +52,11 @@ pub(super) fn job(api: &Api, call: &Call) -> Result<Reply, RestError> {
         "error": error,
         "checkpoints": {
             "retained": view.checkpoints,
-            "completed": counters.completed,
-            "failed": counters.failed,
-            "last_id": counters.last_id,
-            "last_duration_ms": counters.last_duration_ms,
-            "last_size_bytes": counters.last_size_bytes,
+            "completed": history.completed,
+            "failed": history.failed,
+            "last_id": latest.map(|c| c.id),
+            "last_duration_ms": latest.map(|c| c.duration_ms()),
+            "last_size_bytes": latest.map(|c| c.bytes()),
         },
         "vertices": view.vertices.iter().map(vertex).collect::<Vec<_>>(),
     })
