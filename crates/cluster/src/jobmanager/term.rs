@@ -230,7 +230,7 @@ impl Term {
                 job.vertices = std::mem::take(&mut started.vertices);
                 job.max_parallelism = started.max_parallelism;
                 job.settings = Some(started.settings.clone());
-                if job.cancelled {
+                if job.cancelled || job.broken.is_some() {
                     master.cancel();
                 }
                 job.started(master);

@@ -172,6 +172,11 @@ impl SubtaskView {
         }
     }
 
+    /// One of its rates.
+    pub fn rate(&self, name: &str) -> Option<f64> {
+        self.rates.iter().find(|(of, _)| *of == name).map(|(_, rate)| *rate)
+    }
+
     /// One of its metrics.
     pub fn metric(&self, name: &str) -> Option<i64> {
         self.metrics.iter().find(|(of, _)| *of == name).map(|(_, value)| *value)

@@ -116,8 +116,7 @@ impl HostedJob {
     }
 
     /// As [`TaskExecutor::leader_lost`].
-    pub(super) fn leader_lost(&mut self) {
-        self.reported_on = None;
+    pub(super) fn leader_lost(&self) {
         self.executor.leader_lost();
     }
 

@@ -165,7 +165,7 @@ impl Shell {
                 Effect::Register => self.register(),
                 Effect::LeaderLost => {
                     self.disconnect();
-                    self.jobs.values_mut().for_each(HostedJob::leader_lost);
+                    self.jobs.values().for_each(HostedJob::leader_lost);
                 }
                 Effect::Pause(pause) => {
                     if pause {
