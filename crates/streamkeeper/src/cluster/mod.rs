@@ -2,8 +2,10 @@
 //!
 //! - `planner`: from a job's spec to its graph, the same in every process
 //! - `roles`: `standalone`, `jobmanager`, `taskmanager`
+//! - `catalog`: the cluster's tables and views in a session
 //! - `client`: requests to the REST API; `submit`: `run`; `verbs`: `list`, `info`, `cancel`
 
+mod catalog;
 mod client;
 mod planner;
 mod roles;
