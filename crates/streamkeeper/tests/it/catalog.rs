@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use streamkeeper_coordination::Cluster;
-use streamkeeper_coordination::jobs::JobPart;
-use streamkeeper_coordination::layout::Layout;
+
+use streamkeeper_coordination::layout::{JobPart, Layout};
 use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
 use crate::standalone::Standalone;

@@ -43,7 +43,10 @@ impl Standalone {
             rest.split([';', '\n']).next().unwrap_or_default().to_owned()
         };
         let (rest, zookeeper) = (behind("http://"), behind("ZooKeeper on "));
-        Self { process, directory: directory.to_path_buf(), rest, zookeeper }
+        let cluster = Self { process, directory: directory.to_path_buf(), rest, zookeeper };
+        // There is a leader.
+        cluster.until(|| cluster.client(&["list"]).status.success());
+        cluster
     }
 
     /// A command of the cluster's clients.
