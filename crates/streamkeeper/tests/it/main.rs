@@ -1,4 +1,5 @@
 //! The real binary, used as a user would.
+mod application;
 mod bad_input;
 mod catalog;
 mod cli;
