@@ -18,6 +18,7 @@ pub mod jobmanager;
 pub mod network;
 mod placement;
 mod planner;
+mod process;
 pub mod rest;
 mod rpc;
 pub mod taskmanager;

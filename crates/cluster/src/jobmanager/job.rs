@@ -9,13 +9,18 @@ use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::jobs::{Job, JobSpec, JobState, JobStatus as StatusDocument};
 use streamkeeper_dataflow::checkpoint::coordinator::Subtask;
+use streamkeeper_dataflow::config::JobSettings;
+use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::executor::order::{Inventory, Report, TaskState, WorkerId};
+use streamkeeper_dataflow::graph::VertexId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
 use streamkeeper_dataflow::task::TaskId;
 
 use super::documents::Details;
 use super::gate::Gate;
+use super::history::{CheckpointHistory, Failure, Failures};
 use super::lock;
+use super::observed::Observed;
 use super::view::VertexShape;
 use crate::rpc::TaskProgress;
 use crate::time::now_ms;
@@ -52,20 +57,21 @@ pub(super) enum Phase {
     Ending,
 }
 
-/// How a task is doing.
-#[derive(Clone)]
-pub(super) struct Observed {
-    pub(super) worker: WorkerId,
-    pub(super) attempt: u32,
-    /// Its states, and since when each, in milliseconds since 1970; the last is the current one.
-    pub(super) since: Vec<(&'static str, i64)>,
-    pub(super) metrics: Vec<i64>,
-}
-
-impl Observed {
-    pub(super) fn state(&self) -> &'static str {
-        self.since.last().map_or("CREATED", |(state, _)| *state)
-    }
+/// What a leader has told its TaskManagers, to be seen from outside.
+pub(super) enum Told {
+    /// To start these tasks, from a checkpoint, with these attempts.
+    Deploy {
+        worker: WorkerId,
+        tasks: Vec<TaskId>,
+        restore: Option<CheckpointId>,
+        attempts: BTreeMap<VertexId, u32>,
+    },
+    /// To take a checkpoint.
+    Trigger(CheckpointId),
+    /// That it has completed.
+    Completed(CheckpointId),
+    /// That it has not.
+    Aborted(CheckpointId),
 }
 
 pub(super) struct RunningJob {
@@ -76,6 +82,9 @@ pub(super) struct RunningJob {
     pub(super) name: String,
     pub(super) vertices: Vec<VertexShape>,
     pub(super) max_parallelism: u16,
+    pub(super) settings: Option<JobSettings>,
+    pub(super) checkpoints: CheckpointHistory,
+    pub(super) failures: Failures,
     /// When this leader came to have it, in milliseconds since 1970.
     pub(super) created_ms: i64,
     pub(super) inventories: BTreeMap<WorkerId, Inventory>,
@@ -102,6 +111,9 @@ impl RunningJob {
             name: String::new(),
             vertices: Vec::new(),
             max_parallelism: 0,
+            settings: None,
+            checkpoints: CheckpointHistory::default(),
+            failures: Failures::default(),
             created_ms: now_ms(),
             inventories: BTreeMap::new(),
             kept: Vec::new(),
@@ -158,22 +170,46 @@ impl RunningJob {
             Kept::Report(from, _) | Kept::Lost(from) => from != worker,
         });
         for task in &inventory.tasks {
-            self.observe(worker, task.task, state_name(&task.state), None);
+            self.observe(worker, task.task, state_name(&task.state));
         }
         self.inventories.insert(worker.clone(), inventory);
     }
 
-    /// Keeps what a report says of a task's state.
+    /// Keeps what a report says of tasks and checkpoints.
     pub(super) fn observe_report(&mut self, worker: &WorkerId, report: &Report) {
         match report {
-            Report::Finished(task) => self.observe(worker, *task, "FINISHED", None),
-            Report::Exited(task, Some(_)) => self.observe(worker, *task, "FAILED", None),
+            Report::Finished(task) => self.observe(worker, *task, "FINISHED"),
+            Report::Exited(task, Some(error)) => {
+                self.observe(worker, *task, "FAILED");
+                let name = self.vertices.get(task.vertex).map(|vertex| vertex.name.clone());
+                self.failures.add(Failure {
+                    at_ms: now_ms(),
+                    message: error.to_string(),
+                    task: Some((name.unwrap_or_default(), task.subtask, task.attempt)),
+                    worker: worker.clone(),
+                });
+            }
             Report::Exited(task, None) => {
                 let known = self.tasks.get(&(task.vertex, task.subtask));
                 let finished = known.is_some_and(|k| k.attempt == task.attempt && k.state() == "FINISHED");
-                self.observe(worker, *task, if finished { "FINISHED" } else { "CANCELED" }, None);
+                self.observe(worker, *task, if finished { "FINISHED" } else { "CANCELED" });
             }
-            _ => {}
+            Report::Snapshot { checkpoint, tasks, states } => {
+                let mut subtasks: BTreeMap<VertexId, Vec<Subtask>> = BTreeMap::new();
+                for task in tasks {
+                    subtasks.entry(task.vertex).or_default().push((task.vertex, task.subtask));
+                }
+                for (vertex, subtasks) in subtasks {
+                    let uids = self.vertices.get(vertex).map_or(&[][..], |shape| &shape.operators);
+                    let bytes =
+                        states.iter().filter(|state| uids.contains(&state.uid)).map(|state| state.length);
+                    self.checkpoints.acknowledged(*checkpoint, &subtasks, bytes.sum(), now_ms());
+                }
+            }
+            Report::SnapshotFailed { checkpoint, reason } => {
+                self.checkpoints.aborted(*checkpoint, &format!("TaskManager {worker}: {reason}"), now_ms());
+            }
+            Report::RequestSplit(_) | Report::Progress(..) => {}
         }
     }
 
@@ -183,36 +219,69 @@ impl RunningJob {
         let known =
             self.tasks.get(&(task.vertex, task.subtask)).filter(|known| known.attempt == task.attempt);
         let state = known.map(Observed::state).filter(|state| *state != "DEPLOYING").unwrap_or("RUNNING");
-        self.observe(worker, task, state, Some(metrics));
+        self.observe(worker, task, state);
+        if let Some(known) = self.tasks.get_mut(&(task.vertex, task.subtask))
+            && known.attempt == task.attempt
+        {
+            known.samples.add(metrics, now_ms());
+        }
     }
 
-    /// A task is told to start.
-    pub(super) fn observe_deployment(&mut self, worker: &WorkerId, task: TaskId) {
-        self.observe(worker, task, "DEPLOYING", None);
-    }
-
-    fn observe(&mut self, worker: &WorkerId, task: TaskId, state: &'static str, metrics: Option<Vec<i64>>) {
+    /// Keeps what TaskManagers have been told.
+    pub(super) fn observe_told(&mut self, told: Told) {
         let now = now_ms();
-        let new = |created| Observed {
-            worker: worker.clone(),
-            attempt: task.attempt,
-            since: vec![("CREATED", created)],
-            metrics: Vec::new(),
-        };
+        match told {
+            Told::Deploy { worker, tasks, restore, attempts } => {
+                tasks.into_iter().for_each(|task| self.observe(&worker, task, "DEPLOYING"));
+                if let Some(checkpoint) = restore {
+                    self.checkpoints.restored(checkpoint, &attempts, now);
+                }
+            }
+            Told::Trigger(checkpoint) => self.checkpoints.triggered(checkpoint, now),
+            Told::Completed(checkpoint) => self.checkpoints.completed(checkpoint, now),
+            Told::Aborted(checkpoint) => {
+                self.checkpoints.aborted(
+                    checkpoint,
+                    "It was given up: a task failed, or it took too long.",
+                    now,
+                );
+            }
+        }
+    }
+
+    /// Keeps that a TaskManager is gone.
+    pub(super) fn observe_loss(&mut self, worker: &WorkerId) {
+        let now = now_ms();
+        let mut any = false;
+        for task in self.tasks.values_mut().filter(|task| task.worker == *worker && !task.is_over()) {
+            task.enter("FAILED", now);
+            any = true;
+        }
+        if any {
+            let message = format!("TaskManager {worker} is lost");
+            self.failures.add(Failure { at_ms: now, message, task: None, worker: worker.clone() });
+        }
+    }
+
+    /// Its tasks have ended with it, whether or not they could say so.
+    pub(super) fn observe_end(&mut self) {
+        let state = if self.state == JobStatus::Finished { "FINISHED" } else { "CANCELED" };
+        for task in self.tasks.values_mut().filter(|task| !task.is_over()) {
+            task.enter(state, now_ms());
+        }
+    }
+
+    fn observe(&mut self, worker: &WorkerId, task: TaskId, state: &'static str) {
+        let now = now_ms();
         let created = self.created_ms;
+        let new = |created| Observed::new(worker.clone(), task.attempt, created);
         let known = self.tasks.entry((task.vertex, task.subtask)).or_insert_with(|| new(created));
         if known.attempt < task.attempt {
             *known = new(now);
         }
         if known.attempt == task.attempt {
             known.worker.clone_from(worker);
-            if known.state() != state {
-                known.since.retain(|(earlier, _)| *earlier != state);
-                known.since.push((state, now));
-            }
-            if let Some(metrics) = metrics {
-                known.metrics = metrics;
-            }
+            known.enter(state, now);
         }
     }
 

@@ -116,9 +116,11 @@ impl Term {
         tracing::warn!("TaskManager {worker} is lost");
         self.workers.remove(worker);
         self.heard.remove(worker);
+        self.processes.remove(worker);
         self.rebalance_at = self.rebalance_at.map(|_| monotonic_ms() + self.shared.stabilization_ms);
         for job in self.jobs.values_mut() {
             job.inventories.remove(worker);
+            job.observe_loss(worker);
             job.tell(Kept::Lost(worker.clone()));
         }
     }

@@ -10,15 +10,19 @@
 //! - `job`: one job of it; `start`: reading, planning and ending it, on a thread of their own; `documents`: its documents (pure)
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
 //! - `persist`: writes that have to be done
+//! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
 //! - `handle`, [`view`], `seen`: what REST and the command line do and see
 
+mod archive;
 mod documents;
 mod follow;
 mod gate;
 mod handle;
+mod history;
 mod job;
 mod links;
 mod members;
+mod observed;
 mod persist;
 mod roster;
 mod seen;

@@ -4,13 +4,14 @@ use streamkeeper_coordination::election::LeaderDocument;
 use streamkeeper_coordination::jobs::{Job, JobsView};
 use streamkeeper_coordination::membership::TaskManagers;
 
-use super::job::{Phase, RunningJob};
+use super::job::RunningJob;
 use super::lock;
 use super::term::Term;
 use super::view::{
-    CheckpointCounters, ClusterView, JobView, SubtaskView, TaskManagerView, VertexView, named, of_documents,
+    ClusterView, JobView, SubtaskView, TaskManagerView, VertexView, named, of_documents, rates,
 };
 use crate::job_id::JobId;
+use crate::time::now_ms;
 
 /// What a JobManager knows.
 pub(super) struct Seen<'a> {
@@ -33,6 +34,7 @@ impl Seen<'_> {
                 free_slots: slots.saturating_sub(used),
                 started_ms: member.started_ms,
                 connected: self.term.is_some_and(|term| term.is_registered(&id.to_owned())),
+                process: self.term.and_then(|term| term.processes.get(id)).copied().unwrap_or_default(),
                 last_heartbeat_ms: self.term.map_or(0, |term| term.heard(&id.to_owned())),
             }
         });
@@ -60,44 +62,39 @@ impl Seen<'_> {
 
     /// Adds what only the leader knows.
     fn with_tasks(&self, mut view: JobView) -> JobView {
-        let running = view.id.parse().ok().and_then(|id: JobId| self.term?.jobs.get(&id));
-        let Some(job) = running.filter(|_| !view.state.is_terminal()) else { return view };
-        view.state = job.job_state();
-        view.counters = counters(job);
+        let (Some(term), Ok(id)) = (self.term, view.id.parse::<JobId>()) else { return view };
+        let running = term.jobs.get(&id).filter(|_| !view.state.is_terminal());
+        let Some(job) = running.or_else(|| term.archive.get(id)) else { return view };
+        if running.is_some() {
+            view.state = job.job_state();
+        }
+        let now = now_ms();
         view.max_parallelism = job.max_parallelism;
+        view.settings.clone_from(&job.settings);
+        view.history = job.checkpoints.clone();
+        view.failures = job.failures.clone();
         view.vertices = job
             .vertices
             .iter()
             .enumerate()
             .map(|(v, shape)| VertexView {
                 shape: shape.clone(),
-                subtasks: (0..shape.parallelism).map(|s| subtask(job, v, s)).collect(),
+                subtasks: (0..shape.parallelism).map(|s| subtask(job, v, s, now)).collect(),
             })
             .collect();
         view
     }
 }
 
-fn counters(job: &RunningJob) -> CheckpointCounters {
-    let Phase::Running(master) = &job.phase else { return CheckpointCounters::default() };
-    let metrics = master.metrics();
-    CheckpointCounters {
-        completed: metrics.number_of_completed_checkpoints.get(),
-        failed: metrics.number_of_failed_checkpoints.get(),
-        last_duration_ms: metrics.last_checkpoint_duration.get(),
-        last_size_bytes: metrics.last_checkpoint_size.get(),
-        last_id: metrics.last_checkpoint_id.get(),
-    }
-}
-
-fn subtask(job: &RunningJob, vertex: usize, subtask: usize) -> SubtaskView {
+fn subtask(job: &RunningJob, vertex: usize, subtask: usize, now: i64) -> SubtaskView {
     match job.tasks.get(&(vertex, subtask)) {
         Some(known) => SubtaskView {
             state: known.state(),
             since: known.since.clone(),
             attempt: known.attempt,
             worker: known.worker.clone(),
-            metrics: named(&known.metrics),
+            metrics: named(known.samples.values()),
+            rates: rates(&known.samples.rates(now)),
         },
         None => SubtaskView {
             state: "CREATED",
@@ -105,6 +102,7 @@ fn subtask(job: &RunningJob, vertex: usize, subtask: usize) -> SubtaskView {
             attempt: 0,
             worker: String::new(),
             metrics: Vec::new(),
+            rates: Vec::new(),
         },
     }
 }

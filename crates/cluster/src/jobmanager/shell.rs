@@ -11,10 +11,9 @@ use streamkeeper_coordination::jobs::JobsView;
 use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::JobStatus;
-use streamkeeper_dataflow::task::TaskId;
 
 use super::follow::Following;
-use super::job::ReadJob;
+use super::job::{ReadJob, Told};
 use super::links::Links;
 use super::lock;
 use super::seen::Seen;
@@ -63,8 +62,8 @@ pub(super) enum Event {
     Started(u64, JobId, u64, Box<Result<StartedJob, String>>),
     /// What that says.
     Status(u64, JobId, u64, JobStatus),
-    /// Tasks have been told to start.
-    Deploying(u64, JobId, WorkerId, Vec<TaskId>),
+    /// TaskManagers have been told something.
+    Told(u64, JobId, Told),
     /// It cannot go on.
     Broken(u64, JobId, String),
     /// Its result is written.
@@ -228,9 +227,7 @@ impl Shell {
             Event::Status(epoch, job, run, status) => {
                 self.in_term(epoch, |term| term.on_master(job, run, status));
             }
-            Event::Deploying(epoch, job, worker, tasks) => {
-                self.in_term(epoch, |term| term.on_deploying(job, &worker, &tasks));
-            }
+            Event::Told(epoch, job, told) => self.in_term(epoch, |term| term.on_told(job, told)),
             Event::Broken(epoch, job, reason) => self.in_term(epoch, |term| term.on_broken(job, reason)),
             Event::Ended(epoch, job) => self.in_term(epoch, |term| term.on_ended(job)),
             // Who asked may have gone.

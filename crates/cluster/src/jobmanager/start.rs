@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use streamkeeper_coordination::election::Leadership;
 use streamkeeper_coordination::jobs::{Job, JobResult, JobState, JobStatus as StatusDocument, JobStore};
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
+use streamkeeper_dataflow::config::JobSettings;
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::executor::metrics_of;
 use streamkeeper_dataflow::executor::order::{Inventory, WorkerId};
@@ -93,6 +94,7 @@ pub(super) struct StartedJob {
     pub(super) name: String,
     pub(super) vertices: Vec<VertexShape>,
     pub(super) max_parallelism: u16,
+    pub(super) settings: JobSettings,
 }
 
 impl StartedJob {
@@ -190,7 +192,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }
-    Ok(StartedJob { master: Some(master), name, vertices, max_parallelism })
+    Ok(StartedJob { master: Some(master), name, vertices, max_parallelism, settings })
 }
 
 /// Where the checkpoints of a job will be that was never placed, and which it begins with.

@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex};
 use streamkeeper_coordination::jobs::{DesiredState, JobState, JobsView};
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
-use streamkeeper_dataflow::task::TaskId;
 
-use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob};
+use super::archive::Archive;
+use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob, Told};
 use super::lock;
 use super::members::probe;
 use super::shell::Event;
 use super::start::{Clerk, End, Shared, Start, StartedJob, read, start};
 use crate::error::Result;
 use crate::job_id::JobId;
+use crate::process::ProcessStatus;
 use crate::rpc::message::{Command, FromTaskManager};
 use crate::time::{monotonic_ms, now_ms};
 
@@ -36,6 +37,10 @@ pub(super) struct Term {
     pub(super) ended: BTreeSet<JobId>,
     /// When something came from whom last, in milliseconds since 1970.
     pub(super) heard: BTreeMap<WorkerId, i64>,
+    /// What each process takes of its machine.
+    pub(super) processes: BTreeMap<WorkerId, ProcessStatus>,
+    /// What is known of jobs that have ended.
+    pub(super) archive: Archive,
     runs: u64,
     /// When slots are spread anew, unless TaskManagers come or go before.
     pub(super) rebalance_at: Option<u64>,
@@ -53,6 +58,8 @@ impl Term {
             dead: BTreeSet::new(),
             ended: BTreeSet::new(),
             heard: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            archive: Archive::default(),
             jobs: BTreeMap::new(),
             runs: 0,
             rebalance_at: None,
@@ -77,10 +84,10 @@ impl Term {
         self.heard.get(worker).copied().unwrap_or(0)
     }
 
-    /// Tasks of a job have been told to start.
-    pub(super) fn on_deploying(&mut self, id: JobId, worker: &WorkerId, tasks: &[TaskId]) {
+    /// TaskManagers have been told something of a job.
+    pub(super) fn on_told(&mut self, id: JobId, told: Told) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            tasks.iter().for_each(|task| job.observe_deployment(worker, *task));
+            job.observe_told(told);
         }
     }
 
@@ -222,6 +229,7 @@ impl Term {
                 job.name = std::mem::take(&mut started.name);
                 job.vertices = std::mem::take(&mut started.vertices);
                 job.max_parallelism = started.max_parallelism;
+                job.settings = Some(started.settings.clone());
                 if job.cancelled || job.broken.is_some() {
                     master.cancel();
                 }
@@ -292,6 +300,10 @@ impl Term {
     pub(super) fn on_ended(&mut self, id: JobId) {
         self.close_everywhere(id);
         self.ended.insert(id);
+        if let Some(mut job) = self.jobs.remove(&id) {
+            job.observe_end();
+            self.archive.keep(id, job);
+        }
         self.forget(id);
     }
 
@@ -325,6 +337,9 @@ impl Term {
         self.heard.insert(worker.clone(), now_ms());
         match message {
             FromTaskManager::Heartbeat => {}
+            FromTaskManager::Process(status) => {
+                self.processes.insert(worker.clone(), status);
+            }
             FromTaskManager::Register(registration) => self.register(registration, jobs),
             FromTaskManager::Inventory(id, inventory) => {
                 // One that was not waited for is of tasks that have been told to stop.

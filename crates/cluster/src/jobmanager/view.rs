@@ -1,9 +1,18 @@
 //! What can be seen of a cluster.
 
+use std::collections::BTreeMap;
+
 use streamkeeper_coordination::election::LeaderDocument;
 use streamkeeper_coordination::jobs::{Job, JobResult, JobState};
+use streamkeeper_dataflow::config::JobSettings;
 use streamkeeper_dataflow::graph::JobGraph;
 use streamkeeper_dataflow::metrics::TaskMetrics;
+
+pub use super::history::{
+    Acknowledged, CheckpointHistory, CheckpointView, Failure, Failures, MAX_CHECKPOINTS, MAX_FAILURES,
+    Outcome, Restored,
+};
+pub use crate::process::ProcessStatus;
 
 /// A cluster, as a JobManager sees it. Only the leader sees tasks and free slots.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +44,8 @@ pub struct TaskManagerView {
     pub connected: bool,
     /// When something came from it last, in milliseconds since 1970; 0 for never, and when this JobManager does not lead.
     pub last_heartbeat_ms: i64,
+    /// What its process takes of its machine; all 0 when this JobManager does not lead.
+    pub process: ProcessStatus,
 }
 
 /// A job. Times are milliseconds since 1970, 0 for never.
@@ -60,27 +71,22 @@ pub struct JobView {
     pub error: Option<String>,
     /// Ids of its complete and retained checkpoints.
     pub checkpoints: Vec<u64>,
+    /// Their directory, with the lineage; empty before the first.
+    pub checkpoint_directory: String,
+    /// The parallelism that it was submitted with; 0: the cluster's.
+    pub parallelism: u32,
+    /// The configuration that it was submitted with; empty when it has ended.
+    pub configuration: BTreeMap<String, String>,
+    /// How it is run; `None` when this JobManager does not lead, or has not planned it yet.
+    pub settings: Option<JobSettings>,
     /// Its checkpoints since this JobManager leads.
-    pub counters: CheckpointCounters,
+    pub history: CheckpointHistory,
+    /// What has failed since this JobManager leads.
+    pub failures: Failures,
     /// `pipeline.max-parallelism`; 0 when this JobManager does not lead, or the job does not run.
     pub max_parallelism: u16,
     /// Its vertices; empty when this JobManager does not lead, or the job does not run.
     pub vertices: Vec<VertexView>,
-}
-
-/// A job's checkpoints since this JobManager leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CheckpointCounters {
-    /// `numberOfCompletedCheckpoints`.
-    pub completed: u64,
-    /// `numberOfFailedCheckpoints`.
-    pub failed: u64,
-    /// `lastCheckpointDuration`, milliseconds.
-    pub last_duration_ms: i64,
-    /// `lastCheckpointSize`, bytes.
-    pub last_size_bytes: i64,
-    /// `lastCompletedCheckpointId`; 0: none.
-    pub last_id: i64,
 }
 
 /// A vertex of a job.
@@ -107,6 +113,8 @@ pub struct VertexShape {
     pub is_source: bool,
     /// It writes to the outside.
     pub is_sink: bool,
+    /// Uids of its operators.
+    pub operators: Vec<String>,
     /// Its inputs: index of the vertex, name of the exchange.
     pub inputs: Vec<(usize, &'static str)>,
 }
@@ -124,6 +132,8 @@ pub struct SubtaskView {
     pub worker: String,
     /// Its metrics under Flink's names; empty before it has told any.
     pub metrics: Vec<(&'static str, i64)>,
+    /// Its rates, each in a second, under Flink's names; empty before there are metrics.
+    pub rates: Vec<(&'static str, f64)>,
 }
 
 impl VertexView {
@@ -162,6 +172,11 @@ impl SubtaskView {
         }
     }
 
+    /// One of its rates.
+    pub fn rate(&self, name: &str) -> Option<f64> {
+        self.rates.iter().find(|(of, _)| *of == name).map(|(_, rate)| *rate)
+    }
+
     /// One of its metrics.
     pub fn metric(&self, name: &str) -> Option<i64> {
         self.metrics.iter().find(|(of, _)| *of == name).map(|(_, value)| *value)
@@ -182,6 +197,7 @@ pub(super) fn shapes(graph: &JobGraph) -> Vec<VertexShape> {
         parallelism: vertex.parallelism,
         is_source: vertex.is_source(),
         is_sink: vertex.is_sink(),
+        operators: vertex.operators.clone(),
         inputs: vertex.inputs().iter().map(|edge| (edge.from, edge.exchange)).collect(),
     };
     graph.vertices.iter().map(shape).collect()
@@ -191,6 +207,29 @@ pub(super) fn shapes(graph: &JobGraph) -> Vec<VertexShape> {
 pub(super) fn named(values: &[i64]) -> Vec<(&'static str, i64)> {
     let names = TaskMetrics::default().snapshot();
     names.iter().zip(values).map(|((name, _), value)| (*name, *value)).collect()
+}
+
+/// Which metrics have a rate, and its name.
+const RATES: [(&str, &str); 7] = [
+    ("numRecordsIn", "numRecordsInPerSecond"),
+    ("numBytesIn", "numBytesInPerSecond"),
+    ("numRecordsOut", "numRecordsOutPerSecond"),
+    ("numBytesOut", "numBytesOutPerSecond"),
+    ("accumulateBusyTimeMs", "busyTimeMsPerSecond"),
+    ("accumulateIdleTimeMs", "idleTimeMsPerSecond"),
+    ("accumulateBackPressuredTimeMs", "backPressuredTimeMsPerSecond"),
+];
+
+/// Rates of metrics under their names.
+pub(super) fn rates(values: &[f64]) -> Vec<(&'static str, f64)> {
+    let names = TaskMetrics::default().snapshot();
+    let rate = |((name, _), value): (&(&str, i64), &f64)| {
+        let (_, rate) = RATES.iter().find(|(of, _)| of == name)?;
+        // A share of time is no more than all of it, whenever the two samples were taken.
+        let most = if rate.ends_with("TimeMsPerSecond") { 1000.0 } else { f64::INFINITY };
+        Some((*rate, value.min(most)))
+    };
+    names.iter().zip(values).filter_map(rate).collect()
 }
 
 /// What ZooKeeper says of a job.
@@ -213,7 +252,16 @@ pub(super) fn of_documents(id: &str, job: &Job) -> JobView {
             .or(result.map(|r| &r.checkpoint))
             .map(|p| p.retained.clone())
             .unwrap_or_default(),
-        counters: CheckpointCounters::default(),
+        checkpoint_directory: pointer
+            .or(result.map(|r| &r.checkpoint))
+            .filter(|pointer| !pointer.directory.is_empty())
+            .map(|pointer| format!("{}/{}", pointer.directory, pointer.lineage))
+            .unwrap_or_default(),
+        parallelism: spec.map(|s| s.parallelism).or(result.map(|r| r.parallelism)).unwrap_or(0),
+        configuration: spec.map(|s| s.configuration.clone()).unwrap_or_default(),
+        settings: None,
+        history: CheckpointHistory::default(),
+        failures: Failures::default(),
         max_parallelism: 0,
         vertices: Vec::new(),
     }

@@ -16,6 +16,7 @@ use streamkeeper_dataflow::job::workers::{Deposed, Workers};
 use streamkeeper_dataflow::task::TaskId;
 
 use super::gate::Gate;
+use super::job::Told;
 use super::links::Links;
 use super::persist::{Failure, persist};
 use super::roster::Roster;
@@ -43,6 +44,22 @@ pub(super) struct JobWorkers {
 }
 
 impl JobWorkers {
+    /// What can be seen of an order.
+    fn told(&self, worker: &WorkerId, order: &Order) -> Option<Told> {
+        match order {
+            Order::Deploy(deployment) => Some(Told::Deploy {
+                worker: worker.clone(),
+                tasks: self.existing(deployment, worker),
+                restore: deployment.restore,
+                attempts: deployment.vertices.clone(),
+            }),
+            Order::Trigger(barrier) => Some(Told::Trigger(barrier.checkpoint)),
+            Order::Completed(checkpoint) => Some(Told::Completed(*checkpoint)),
+            Order::Aborted(checkpoint) => Some(Told::Aborted(*checkpoint)),
+            Order::Cancel(_) | Order::Assign(..) | Order::LimitWatermark(..) | Order::Exit => None,
+        }
+    }
+
     /// The tasks of a deployment that are a TaskManager's.
     fn existing(&self, deployment: &Deployment, worker: &WorkerId) -> Vec<TaskId> {
         let slots = deployment.slots.iter().enumerate().filter(|(_, slot)| slot.id == *worker);
@@ -106,12 +123,12 @@ impl Workers for JobWorkers {
 
     fn send(&mut self, worker: &WorkerId, order: Order) {
         self.gate.pass(|| {
-            if let Order::Deploy(deployment) = &order {
+            if matches!(order, Order::Deploy(_)) {
                 self.links.send(worker, Command::Open(Box::new(self.open.clone())));
-                let tasks = self.existing(deployment, worker);
-                // Only seen from outside.
-                let event = Event::Deploying(self.leadership.epoch(), self.job, worker.clone(), tasks);
-                let _ = self.events.send(event);
+            }
+            if let Some(told) = self.told(worker, &order) {
+                // Only to be seen from outside.
+                let _ = self.events.send(Event::Told(self.leadership.epoch(), self.job, told));
             }
             self.links.send(worker, Command::Order(self.job, order));
         });

@@ -17,23 +17,20 @@ use crate::error::Error;
 use crate::job_id::JobId;
 use crate::jobmanager::JobManagerHandle;
 use crate::jobmanager::view::JobView;
-use crate::time::now_ms;
 
 /// `Content-Type` of every answer but the page, as Flink writes it.
-const JSON: &str = "application/json; charset=UTF-8";
+pub(super) const JSON: &str = "application/json; charset=UTF-8";
 
 /// What all requests share.
 pub(super) struct Api {
     pub(super) handle: JobManagerHandle,
     pub(super) options: RestOptions,
     pub(super) address: SocketAddr,
-    /// When it was first served, in milliseconds since 1970.
-    pub(super) started_ms: i64,
 }
 
 impl Api {
     pub(super) fn new(handle: JobManagerHandle, options: RestOptions, address: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { handle, options, address, started_ms: now_ms() })
+        Arc::new(Self { handle, options, address })
     }
 
     /// The job that a request is about.

@@ -47,3 +47,13 @@ pub(super) fn config(_: &Api, _: &Call) -> Result<Reply, RestError> {
     })
     .into())
 }
+
+/// `GET /jars`: nobody can upload any.
+pub(super) fn jars(api: &Api, _: &Call) -> Result<Reply, RestError> {
+    Ok(json!({ "address": format!("http://{}", api.address), "files": [] }).into())
+}
+
+/// `GET /datasets`: there are none.
+pub(super) fn datasets(_: &Api, _: &Call) -> Result<Reply, RestError> {
+    Ok(json!({ "dataSets": [] }).into())
+}

@@ -6,16 +6,23 @@
 //!
 //! - `listener`: how many clients are taken; `forward`: from a standby to the leader
 //! - `api`: a request, an answer and an error; `routes`: which path is whose
-//! - `cluster`, `task_managers`, `jobs`, …: the answers, by topic; `own`: ours
+//! - `cluster`, `configuration`, `task_managers`, `jobs`, `about`, `vertices`, `checkpoints`, `metrics`: the answers, by topic, with
+//!   `statistics` (pure); `own`: ours, described by `openapi.json`, and the page
 
+mod about;
 mod api;
+mod checkpoints;
 mod cluster;
+mod configuration;
 mod forward;
 mod jobs;
 mod listener;
+mod metrics;
 mod own;
 mod routes;
+mod statistics;
 mod task_managers;
+mod vertices;
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture;

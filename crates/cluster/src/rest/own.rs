@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,10 +37,10 @@ pub(super) fn submit(api: &Api, call: &Call) -> Result<Reply, RestError> {
 
 /// `GET /v1/streamkeeper/jobs/:jobid`.
 pub(super) fn job(api: &Api, call: &Call) -> Result<Reply, RestError> {
-    let JobView { id, name, state, submitted_ms, started_ms, ended_ms, restarts, error, .. } =
-        &api.job(call)?;
     let view = api.job(call)?;
-    let counters = &view.counters;
+    let JobView { id, name, state, submitted_ms, started_ms, ended_ms, restarts, error, .. } = &view;
+    let history = &view.history;
+    let latest = history.latest_completed();
     Ok(json!({
         "jobid": id,
         "name": name,
@@ -51,11 +52,11 @@ pub(super) fn job(api: &Api, call: &Call) -> Result<Reply, RestError> {
         "error": error,
         "checkpoints": {
             "retained": view.checkpoints,
-            "completed": counters.completed,
-            "failed": counters.failed,
-            "last_id": counters.last_id,
-            "last_duration_ms": counters.last_duration_ms,
-            "last_size_bytes": counters.last_size_bytes,
+            "completed": history.completed,
+            "failed": history.failed,
+            "last_id": latest.map(|c| c.id),
+            "last_duration_ms": latest.map(|c| c.duration_ms()),
+            "last_size_bytes": latest.map(|c| c.bytes()),
         },
         "vertices": view.vertices.iter().map(vertex).collect::<Vec<_>>(),
     })
@@ -85,6 +86,16 @@ fn vertex(vertex: &VertexView) -> Value {
         "inputs": inputs,
         "subtasks": subtasks.collect::<Vec<_>>(),
     })
+}
+
+/// `GET /v1/streamkeeper/openapi.json`: these paths, described.
+pub(super) fn openapi(_: &Api, _: &Call) -> Result<Reply, RestError> {
+    Ok(Reply::Text(super::api::JSON, Body::from(include_str!("openapi.json"))))
+}
+
+/// `GET /`: a page that shows the rest.
+pub(super) fn page(_: &Api, _: &Call) -> Result<Reply, RestError> {
+    Ok(Reply::Text("text/html; charset=UTF-8", Body::from(include_str!("index.html"))))
 }
 
 /// `GET /v1/streamkeeper/leader`.

@@ -9,7 +9,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::MethodFilter;
 
 use super::api::{Act, Api, RestError, serve};
-use super::{cluster, forward, jobs, own, task_managers};
+use super::{
+    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, task_managers, vertices,
+};
 
 /// The longest body of a request.
 pub(super) const MAX_BODY_BYTES: usize = 4 << 20;
@@ -17,6 +19,8 @@ pub(super) const MAX_BODY_BYTES: usize = 4 << 20;
 type Routes = &'static [(MethodFilter, &'static str, Act)];
 
 const GET: MethodFilter = MethodFilter::GET;
+const POST: MethodFilter = MethodFilter::POST;
+const DELETE: MethodFilter = MethodFilter::DELETE;
 
 const FLINK: Routes = &[
     (GET, "/overview", cluster::overview),
@@ -26,14 +30,66 @@ const FLINK: Routes = &[
     (GET, "/jobs/{jobid}", jobs::details),
     (MethodFilter::PATCH, "/jobs/{jobid}", jobs::cancel),
     (GET, "/jobs/{jobid}/status", jobs::status),
+    (GET, "/jobs/metrics", metrics::of_jobs),
+    (GET, "/jobs/{jobid}/plan", about::plan),
+    (GET, "/jobs/{jobid}/config", about::config),
+    (GET, "/jobs/{jobid}/jobmanager/config", configuration::config_of_job),
+    (GET, "/jobs/{jobid}/exceptions", about::exceptions),
+    (GET, "/jobs/{jobid}/accumulators", about::accumulators),
+    (GET, "/jobs/{jobid}/execution-result", about::result),
+    (GET, "/jobs/{jobid}/metrics", metrics::of_job),
+    (GET, "/jobs/{jobid}/checkpoints", checkpoints::statistics),
+    (GET, "/jobs/{jobid}/checkpoints/config", checkpoints::config),
+    (GET, "/jobs/{jobid}/checkpoints/details/{checkpointid}", checkpoints::details),
+    (GET, "/jobs/{jobid}/checkpoints/details/{checkpointid}/subtasks/{vertexid}", checkpoints::subtasks),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}", vertices::details),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasktimes", vertices::times),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/taskmanagers", vertices::task_managers),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/accumulators", vertices::accumulators),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/backpressure", vertices::back_pressure),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/watermarks", vertices::watermarks),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/metrics", metrics::of_vertex),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/metrics", metrics::of_subtasks),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/accumulators", vertices::subtask_accumulators),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/{subtaskindex}", vertices::subtask),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/{subtaskindex}/attempts/{attempt}", vertices::subtask),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/{subtaskindex}/metrics", metrics::of_subtask),
     (GET, "/taskmanagers", task_managers::list),
+    (GET, "/taskmanagers/metrics", metrics::of_task_managers),
     (GET, "/taskmanagers/{taskmanagerid}", task_managers::details),
+    (GET, "/taskmanagers/{taskmanagerid}/metrics", metrics::of_task_manager),
+    (GET, "/taskmanagers/{taskmanagerid}/logs", configuration::task_manager_logs),
+    (GET, "/jobmanager/config", configuration::config),
+    (GET, "/jobmanager/environment", configuration::environment),
+    (GET, "/jobmanager/metrics", metrics::of_job_manager),
+    (GET, "/jobmanager/logs", configuration::logs),
+    (GET, "/jobmanager/logs/{filename}", configuration::log),
+    (GET, "/applications/overview", about::applications),
+    (GET, "/jars", cluster::jars),
+    (GET, "/datasets", cluster::datasets),
+    // What is not supported yet says so.
+    (POST, "/jars/upload", about::unsupported),
+    (DELETE, "/cluster", about::unsupported),
+    (GET, "/jobmanager/thread-dump", about::unsupported),
+    (GET, "/taskmanagers/{taskmanagerid}/thread-dump", about::unsupported),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/flamegraph", about::unsupported_of_job),
+    (GET, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
+    (MethodFilter::PUT, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
+    (POST, "/jobs/{jobid}/checkpoints", about::unsupported_of_job),
+    (GET, "/jobs/{jobid}/checkpoints/{triggerid}", about::unsupported_of_job),
+    (POST, "/jobs/{jobid}/savepoints", about::unsupported_of_job),
+    (GET, "/jobs/{jobid}/savepoints/{triggerid}", about::unsupported_of_job),
+    (POST, "/jobs/{jobid}/stop", about::unsupported_of_job),
+    (POST, "/savepoint-disposal", about::unsupported),
+    (GET, "/savepoint-disposal/{triggerid}", about::unsupported),
 ];
 
 const OWN: Routes = &[
     (MethodFilter::POST, "/v1/streamkeeper/jobs", own::submit),
     (GET, "/v1/streamkeeper/jobs/{jobid}", own::job),
     (GET, own::LEADER, own::leader),
+    (GET, "/v1/streamkeeper/openapi.json", own::openapi),
+    (GET, "/", own::page),
 ];
 
 /// All paths.

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, Call, Reply, RestError};
-use crate::jobmanager::view::{ClusterView, TaskManagerView};
+use crate::jobmanager::view::{ClusterView, ProcessStatus, TaskManagerView};
 
 /// `GET /taskmanagers`.
 pub(super) fn list(api: &Api, _: &Call) -> Result<Reply, RestError> {
@@ -24,7 +24,7 @@ pub(super) fn details(api: &Api, call: &Call) -> Result<Reply, RestError> {
         .map(|(job, tasks)| json!({ "jobId": job, "resource": resource(1), "assignedTasks": tasks }))
         .collect();
     details.insert("allocatedSlots".into(), slots.into());
-    details.insert("metrics".into(), metrics());
+    details.insert("metrics".into(), metrics(&task_manager.process));
     Ok(Value::Object(details).into())
 }
 
@@ -59,9 +59,9 @@ fn entry(task_manager: &TaskManagerView, view: &ClusterView) -> Map<String, Valu
         "totalResource": resource(task_manager.slots),
         "freeResource": resource(task_manager.free_slots),
         "hardware": {
-            "cpuCores": 0,
-            "physicalMemory": 0,
-            "freeMemory": 0,
+            "cpuCores": task_manager.process.cores,
+            "physicalMemory": task_manager.process.physical_bytes,
+            "freeMemory": task_manager.process.free_bytes,
             "managedMemory": 0,
         },
         "memoryConfiguration": {
@@ -74,7 +74,7 @@ fn entry(task_manager: &TaskManagerView, view: &ClusterView) -> Map<String, Valu
             "jvmMetaspace": 0,
             "jvmOverhead": 0,
             "totalFlinkMemory": 0,
-            "totalProcessMemory": 0,
+            "totalProcessMemory": task_manager.process.resident_bytes,
         },
     });
     match entry {
@@ -95,11 +95,11 @@ fn resource(slots: usize) -> Value {
     })
 }
 
-fn metrics() -> Value {
+fn metrics(process: &ProcessStatus) -> Value {
     json!({
-        "heapUsed": 0,
-        "heapCommitted": 0,
-        "heapMax": 0,
+        "heapUsed": process.resident_bytes,
+        "heapCommitted": process.resident_bytes,
+        "heapMax": process.physical_bytes,
         "nonHeapUsed": 0,
         "nonHeapCommitted": 0,
         "nonHeapMax": 0,

@@ -9,6 +9,7 @@ use streamkeeper_dataflow::executor::order::{Inventory, Order, Report, Worker, W
 use streamkeeper_dataflow::task::TaskId;
 
 use crate::job_id::JobId;
+use crate::process::ProcessStatus;
 
 /// The version of the messages. Both sides must have the same one.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -103,6 +104,8 @@ pub(crate) enum FromTaskManager {
     Report(JobId, Report),
     /// What there is of the job. Reports before it are contained in it; `None`: the job is not open.
     Inventory(JobId, Option<Inventory>),
+    /// What its process takes of its machine: sent in the interval of heartbeats.
+    Process(ProcessStatus),
     /// How the tasks do: sent in the interval of heartbeats.
     Tasks(BTreeMap<JobId, Vec<TaskProgress>>),
 }

@@ -16,6 +16,7 @@ use super::hosted::{HostedJob, tasks_of};
 use super::link::{self, Effect, Link};
 use crate::job_id::JobId;
 use crate::planner::Planner;
+use crate::process::ProcessStatus;
 use crate::rpc::Heartbeat;
 use crate::rpc::connection::{self, Connection};
 use crate::rpc::message::{
@@ -237,6 +238,7 @@ impl Shell {
         }
         let interval = u64::try_from(self.setup.heartbeat.interval.as_millis()).unwrap_or(1000);
         self.next_progress = now + interval.max(1);
+        self.send(attempt, &FromTaskManager::Process(ProcessStatus::of_this()));
         let progress: BTreeMap<_, _> =
             self.jobs.iter_mut().filter_map(|(id, job)| Some((*id, job.progress()?))).collect();
         if !progress.is_empty() {
