@@ -1,7 +1,7 @@
 //! A request, an answer and an error, as the functions that answer see them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::rejection::{BytesRejection, RawPathParamsRejection};
@@ -16,7 +16,8 @@ use super::RestOptions;
 use crate::error::Error;
 use crate::job_id::JobId;
 use crate::jobmanager::JobManagerHandle;
-use crate::jobmanager::view::JobView;
+use crate::jobmanager::view::{JobView, ProcessStatus};
+use crate::process::ProcessMeter;
 
 /// `Content-Type` of every answer but the page, as Flink writes it.
 pub(super) const JSON: &str = "application/json; charset=UTF-8";
@@ -26,11 +27,17 @@ pub(super) struct Api {
     pub(super) handle: JobManagerHandle,
     pub(super) options: RestOptions,
     pub(super) address: SocketAddr,
+    pub(super) process: Mutex<ProcessMeter>,
 }
 
 impl Api {
     pub(super) fn new(handle: JobManagerHandle, options: RestOptions, address: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { handle, options, address })
+        Arc::new(Self { handle, options, address, process: Mutex::default() })
+    }
+
+    /// How this process is doing.
+    pub(super) fn process(&self) -> ProcessStatus {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).read()
     }
 
     /// The job that a request is about.
