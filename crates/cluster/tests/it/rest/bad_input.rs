@@ -1,9 +1,11 @@
 //! Whatever is asked, the answer is JSON with the right status, and the server goes on.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::json;
+use streamkeeper_cluster::RestOptions;
 
 use super::client::{get, json as get_json, read, send};
 use super::leader::{Served, submit};
@@ -75,11 +77,30 @@ fn what_is_not_there_or_makes_no_sense_is_refused() {
     assert_eq!(refused("POST", jobs, large.to_string().as_bytes()).0, 400, "no document is so large");
     assert_eq!(get_json(at, "/jobs"), json!({ "jobs": [] }), "nothing of it was taken");
 
-    // What is no HTTP.
+    // What is no HTTP, and nothing at all.
     let mut stream = TcpStream::connect(at).unwrap();
     stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").unwrap();
     assert_eq!(read(stream).status, 400);
     // Who says nothing holds nobody up.
     let _silent: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(at).unwrap()).collect();
     assert_eq!(get(at, "/overview").status, 200);
+}
+
+#[test]
+fn connections_on_which_nothing_happens_are_closed() {
+    let cluster = TestCluster::start();
+    let options = RestOptions { idleness_timeout: Duration::from_millis(50), ..RestOptions::default() };
+    let served = Served::with(&cluster, "jm", options);
+    served.wait_to_lead();
+    // More than there are places.
+    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(served.address()).unwrap()).collect();
+    assert_eq!(get(served.address(), "/overview").status, 200);
+    let mut half = TcpStream::connect(served.address()).unwrap();
+    half.write_all(b"POST /v1/streamkeeper/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{").unwrap();
+    for mut stream in silent.into_iter().chain([half]) {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        // The end, or an answer that says so and the end.
+        let end = stream.read_to_end(&mut Vec::new());
+        assert!(end.as_ref().map_or_else(|e| e.kind() == ErrorKind::ConnectionReset, |_| true), "{end:?}");
+    }
 }

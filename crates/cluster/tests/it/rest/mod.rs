@@ -3,4 +3,5 @@
 mod bad_input;
 mod client;
 mod leader;
+mod openapi;
 mod shapes;

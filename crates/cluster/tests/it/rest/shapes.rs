@@ -107,6 +107,7 @@ fn answers_have_the_shape_of_flinks() {
     let options = RestOptions {
         configuration: [("parallelism.default".to_owned(), "1".to_owned())].into(),
         log_directory: Some(logs),
+        ..RestOptions::default()
     };
     let served = Served::with(&cluster, "jm", options);
     let at = served.address();
