@@ -78,7 +78,7 @@ pub(crate) fn info(args: &JobArgs) -> Result<(), Failure> {
     }
     let mut lines = format!(
         "{}  {}  {}\nsubmitted {}, started {}, ended {} (UTC), restarts {}\n",
-        text(&job, "id"),
+        text(&job, "jobid"),
         text(&job, "state"),
         text(&job, "name"),
         time(number(&job, "submitted_ms")),
@@ -89,9 +89,14 @@ pub(crate) fn info(args: &JobArgs) -> Result<(), Failure> {
     if let Some(error) = job.get("error").and_then(Value::as_str) {
         lines.push_str(&format!("error: {error}\n"));
     }
-    let checkpoints: Vec<String> = array(&job, "checkpoints").map(ToString::to_string).collect();
-    if !checkpoints.is_empty() {
-        lines.push_str(&format!("retained checkpoints: {}\n", checkpoints.join(", ")));
+    if let Some(checkpoints) = job.get("checkpoints") {
+        let retained: Vec<String> = array(checkpoints, "retained").map(ToString::to_string).collect();
+        lines.push_str(&format!(
+            "checkpoints: retained {}; {} completed and {} failed under this leader\n",
+            if retained.is_empty() { "none".into() } else { retained.join(", ") },
+            number(checkpoints, "completed"),
+            number(checkpoints, "failed"),
+        ));
     }
     for vertex in array(&job, "vertices") {
         lines.push_str(&format!("\n{}\n", text(vertex, "name")));
@@ -101,7 +106,7 @@ pub(crate) fn info(args: &JobArgs) -> Result<(), Failure> {
                 "  {index:3}  {:12}  attempt {}  {:30}  in {}  out {}\n",
                 text(subtask, "state"),
                 number(subtask, "attempt"),
-                text(subtask, "worker"),
+                text(subtask, "taskmanager"),
                 metric("numRecordsIn"),
                 metric("numRecordsOut"),
             ));

@@ -12,6 +12,7 @@ import collections
 import glob
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,8 +70,8 @@ def compare(out, expected, what):
 class Faults:
     """What happens to whom, and when it is over."""
 
-    def __init__(self, cluster, random):
-        self.cluster, self.random = cluster, random
+    def __init__(self, cluster, random, verbose):
+        self.cluster, self.random, self.verbose = cluster, random, verbose
         self.counts = collections.Counter()
         # (when, what to do then)
         self.due = []
@@ -95,68 +96,74 @@ class Faults:
             self.cluster.kill(name)
             self.due.append((after, self.cluster.start, name))
             self.counts[f"SIGKILL of a {kind}"] += 1
+            self.tell(f"SIGKILL {name}")
         else:
             self.cluster.freeze(name)
             # At times longer than a session and a heartbeat last.
             after = time.monotonic() + self.random.choice([0.5, 2, 7])
             self.due.append((after, self.cluster.thaw, name))
             self.counts[f"SIGSTOP of a {kind}"] += 1
+            self.tell(f"SIGSTOP {name} for {after - time.monotonic():.1f} s")
+
+    def tell(self, what):
+        if self.verbose:
+            print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
 
 
 def run(args, expected, counts, round_number, wanted):
     """One job under faults. Returns how many faults counted."""
     rng = random.Random(args.seed * 1000 + round_number)
     keys = ["heartbeat.interval=500 ms", "heartbeat.timeout=4 s"]
-    with tempfile.TemporaryDirectory(prefix="chaos-", delete=not args.keep) as directory:
-        cluster = Cluster(args.binary, args.zookeeper, directory, keys=keys)
-        out = f"{directory}/out"
-        try:
-            cluster.start_all()
-            pace = f", 'source.max-rows-per-second' = '{args.rate}'"
-            cluster.until("a leader", lambda: cluster.ask("/overview"))
-            job = cluster.submit(SQL.format(interval="300ms", pace=pace, out=out), "-p", "4")
-            cluster.wait_running(job)
-            faults = Faults(cluster, rng)
-            counted, checkpoint = 0, cluster.newest_checkpoint()
-            progress = time.monotonic()
-            state = "RUNNING"
-            while counted < wanted:
-                end = time.monotonic() + rng.uniform(1, 3)
-                while time.monotonic() < end:
-                    faults.heal()
-                    time.sleep(0.02)
-                newest = cluster.newest_checkpoint()
-                shown = cluster.job(job)
-                state = shown["state"] if shown else state
-                if state in ("FINISHED", "FAILED", "CANCELED"):
-                    break
-                if newest > checkpoint:
-                    checkpoint, progress = newest, time.monotonic()
-                elif time.monotonic() > progress + 60:
-                    sys.exit(f"no checkpoint for 60 s under faults; logs are in {directory}/logs")
-                else:
-                    continue
-                faults.strike()
-                counted += 1
-            faults.heal(everything=True)
+    directory = tempfile.mkdtemp(prefix="chaos-")
+    cluster = Cluster(args.binary, args.zookeeper, directory, keys=keys)
+    out = f"{directory}/out"
+    try:
+        cluster.start_all()
+        pace = f", 'source.max-rows-per-second' = '{args.rate}'"
+        cluster.until("a leader", lambda: cluster.ask("/overview"))
+        job = cluster.submit(SQL.format(interval="300ms", pace=pace, out=out), "-p", "4")
+        cluster.wait_running(job)
+        faults = Faults(cluster, rng, args.verbose)
+        counted, checkpoint = 0, cluster.newest_checkpoint()
+        progress = time.monotonic()
+        state = "RUNNING"
+        while counted < wanted:
+            end = time.monotonic() + rng.uniform(1, 3)
+            while time.monotonic() < end:
+                faults.heal()
+                time.sleep(0.02)
+            newest = cluster.newest_checkpoint()
+            shown = cluster.job(job)
+            state = shown["state"] if shown else state
+            if state in ("FINISHED", "FAILED", "CANCELED"):
+                break
+            if newest > checkpoint:
+                checkpoint, progress = newest, time.monotonic()
+            elif time.monotonic() > progress + 60:
+                sys.exit(f"no checkpoint for 60 s under faults; logs are in {directory}/logs")
+            else:
+                continue
+            faults.strike()
+            counted += 1
+        faults.heal(everything=True)
 
-            def finished():
-                shown = cluster.job(job)
-                if shown and shown["state"] in ("FAILED", "CANCELED"):
-                    sys.exit(f"the job is {shown['state']}: {shown.get('error')}")
-                return shown and shown["state"] == "FINISHED"
-            cluster.until("the job's end", finished, 600)
-            if cluster.died():
-                sys.exit(f"ended of themselves: {cluster.died()}")
-            compare(out, expected, f"seed {args.seed}, round {round_number}")
-            counts.update(faults.counts)
-            return counted
-        except BaseException:
-            if args.keep:
-                print(f"kept: {directory}", file=sys.stderr)
-            raise
-        finally:
-            cluster.stop_all()
+        def finished():
+            shown = cluster.job(job)
+            if shown and shown["state"] in ("FAILED", "CANCELED"):
+                sys.exit(f"the job is {shown['state']}: {shown.get('error')}")
+            return shown and shown["state"] == "FINISHED"
+        cluster.until("the job's end", finished, 600)
+        if cluster.died():
+            sys.exit(f"ended of themselves: {cluster.died()}")
+        compare(out, expected, f"seed {args.seed}, round {round_number}")
+        counts.update(faults.counts)
+    except BaseException:
+        print(f"logs and output are in {directory}", file=sys.stderr)
+        raise
+    finally:
+        cluster.stop_all()
+    shutil.rmtree(directory)
+    return counted
 
 
 def main():
@@ -164,9 +171,9 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--zookeeper")
     parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--rate", type=int, default=300, help="rows per second and source subtask of the replay")
+    parser.add_argument("--rate", type=int, default=1200, help="rows per second of the replay, dealt out among four readers")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="keep the directories of the runs")
+    parser.add_argument("--verbose", action="store_true", help="tell each fault")
     args = parser.parse_args()
     args.zookeeper = args.zookeeper or f"keeper:{args.binary}"
     expected = undisturbed(args.binary)
