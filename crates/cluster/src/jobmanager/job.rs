@@ -303,21 +303,15 @@ impl RunningJob {
     }
 
     /// The job's state, as Flink would name it.
+    ///
+    /// That it has ended its result says, once that is written: until then a job that has ended could be taken over.
     pub(super) fn job_state(&self) -> JobState {
         match (&self.phase, self.state) {
             (Phase::Ending, JobStatus::Failed) => JobState::Failing,
-            (Phase::Ending, _) => self.ended_state(),
+            (Phase::Ending, JobStatus::Canceled) => JobState::Cancelling,
             (_, _) if self.cancelled => JobState::Cancelling,
             (Phase::Running(_), JobStatus::Running) => JobState::Running,
             (Phase::Running(_), JobStatus::Restarting) => JobState::Restarting,
-            _ => lock(&self.status).state,
-        }
-    }
-
-    fn ended_state(&self) -> JobState {
-        match self.state {
-            JobStatus::Canceled => JobState::Canceled,
-            JobStatus::Finished => JobState::Finished,
             _ => lock(&self.status).state,
         }
     }
