@@ -70,6 +70,8 @@ def replies():
                 pattern = re.sub(r"\{\w+\}", "[^/]+", path).replace("/0", "/[0-9]+")
                 with open(os.path.join(REPLIES, name)) as text:
                     found[re.compile(f"(/v1)?{pattern}")] = json.load(text)
+    # It has the form of all lists of metrics.
+    found[re.compile(".*/jm-operator-metrics")] = []
     return found
 
 

@@ -16,7 +16,12 @@ const UNKNOWN: &str = "0123456789abcdef0123456789abcdef";
 #[test]
 fn what_is_not_there_or_makes_no_sense_is_refused() {
     let cluster = TestCluster::start();
-    let served = Served::start(&cluster, "jm");
+    let logs = cluster.directory.path().join("log");
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::write(logs.join("jobmanager.log"), "a line\n").unwrap();
+    std::fs::write(cluster.directory.path().join("hidden"), "a secret\n").unwrap();
+    let options = RestOptions { log_directory: Some(logs), ..RestOptions::default() };
+    let served = Served::with(&cluster, "jm", options);
     let at = served.address();
     served.wait_to_lead();
     let refused = |method: &str, path: &str, body: &[u8]| {
@@ -44,7 +49,8 @@ fn what_is_not_there_or_makes_no_sense_is_refused() {
     }
     assert_eq!(refused("GET", "/taskmanagers/nobody", b"").0, 404);
     assert_eq!(refused("GET", "/taskmanagers/nobody/metrics", b"").0, 404);
-    assert_eq!(refused("GET", "/jobmanager/logs/..%2f..%2fetc%2fpasswd", b"").0, 404);
+    assert_eq!(get(at, "/jobmanager/logs/jobmanager.log").text, "a line\n");
+    assert_eq!(refused("GET", "/jobmanager/logs/..%2fhidden", b"").0, 404);
     assert_eq!(refused("GET", &format!("/v1/streamkeeper/jobs/{UNKNOWN}"), b"").0, 404);
 
     // Paths, methods and parameters.
