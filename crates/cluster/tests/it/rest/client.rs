@@ -40,10 +40,15 @@ pub(super) fn json(address: SocketAddr, path: &str) -> Value {
 }
 
 pub(super) fn send(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Answer {
+    send_with(address, method, path, "", body)
+}
+
+/// With more headers, each with its line's end.
+pub(super) fn send_with(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
