@@ -316,22 +316,16 @@ impl RunningJob {
         }
     }
 
-    /// The job's state, as Flink would name it.
+    /// The job's state, as Flink would name it. It has ended only when its result is written: whoever leads next might have to end it
+    /// again until then.
     pub(super) fn job_state(&self) -> JobState {
         match (&self.phase, self.state) {
             (Phase::Ending, JobStatus::Failed) => JobState::Failing,
-            (Phase::Ending, _) => self.ended_state(),
+            (Phase::Ending, JobStatus::Canceled) => JobState::Cancelling,
+            (Phase::Ending, JobStatus::Finished) => JobState::Running,
             (_, _) if self.cancelled => JobState::Cancelling,
             (Phase::Running(_), JobStatus::Running) => JobState::Running,
             (Phase::Running(_), JobStatus::Restarting) => JobState::Restarting,
-            _ => lock(&self.status).state,
-        }
-    }
-
-    fn ended_state(&self) -> JobState {
-        match self.state {
-            JobStatus::Canceled => JobState::Canceled,
-            JobStatus::Finished => JobState::Finished,
             _ => lock(&self.status).state,
         }
     }
