@@ -60,7 +60,7 @@ impl JobManagerHandle {
         let store = JobStore::new(self.cluster.clone());
         let submitted = block_on(store.submit(&job.to_string(), &spec))?;
         // The leader, if it is this one, need not wait for ZooKeeper to tell it.
-        let _ = self.events.send(Event::Submitted(job));
+        let _ = self.events.send(Event::Submitted(job, spec.name));
         Ok(submitted)
     }
 

@@ -99,7 +99,7 @@ impl Term {
                 tracing::warn!("job `{id}` is ignored: its id is not 32 hexadecimal digits");
                 continue;
             };
-            self.submitted(id);
+            self.submitted(id, String::new());
             let desired = job.desired.as_ref().map(|desired| desired.value.state);
             if desired == Some(DesiredState::Canceled) {
                 self.cancel(id);
@@ -112,10 +112,10 @@ impl Term {
     }
 
     /// There is a job; it may be known already.
-    pub(super) fn submitted(&mut self, job: JobId) {
+    pub(super) fn submitted(&mut self, job: JobId, name: String) {
         if !self.jobs.contains_key(&job) && !self.ended.contains(&job) {
             self.runs += 1;
-            self.jobs.insert(job, RunningJob::new(self.runs));
+            self.jobs.insert(job, RunningJob { name, ..RunningJob::new(self.runs) });
             self.read(job, self.runs, None);
         }
     }
