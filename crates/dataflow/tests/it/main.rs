@@ -3,3 +3,4 @@ mod coordinator;
 mod exactly_once;
 mod live_config;
 mod workers;
+mod savepoints;
