@@ -351,7 +351,10 @@ fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -
         .collect();
     let orphans = orphans.join("; ");
     if config.allow_non_restored_state {
-        tracing::warn!(job = config.name, "state of operators that the job does not have is dropped: {orphans}");
+        tracing::warn!(
+            job = config.name,
+            "state of operators that the job does not have is dropped: {orphans}"
+        );
         return Ok(());
     }
     fail(format!(

@@ -88,7 +88,12 @@ mod tests {
     use crate::live_config::ConfigDocument;
 
     fn barrier(checkpoint: CheckpointId, config: &Arc<ConfigSnapshot>) -> Control {
-        Control::Barrier(Barrier { checkpoint, kind: BarrierKind::Reconfigure, config: config.clone(), savepoint: None })
+        Control::Barrier(Barrier {
+            checkpoint,
+            kind: BarrierKind::Reconfigure,
+            config: config.clone(),
+            savepoint: None,
+        })
     }
 
     #[test]

@@ -197,7 +197,11 @@ impl World {
             }
             Event::Adopted => (self.suspended, self.not_before) = (false, self.now),
             Event::AllFinished => self.all_finished = true,
-            Event::Tick | Event::Reconfigured(_) | Event::Requested(_) | Event::Written(_) | Event::WriteFailed(..) => {}
+            Event::Tick
+            | Event::Reconfigured(_)
+            | Event::Requested(_)
+            | Event::Written(_)
+            | Event::WriteFailed(..) => {}
         }
         for effect in self.coordinator.step(event.clone(), self.now) {
             self.log.push(format!("    {effect:?}"));
@@ -228,9 +232,13 @@ impl World {
                 must(barrier.checkpoint > self.last_id, "ids increase")?;
                 let is_final = barrier.kind == BarrierKind::Final;
                 let asked = self.waiting.values().next();
-                let is_next = asked.is_some_and(|r| (r.kind, &r.savepoint) == (barrier.kind, &barrier.savepoint));
+                let is_next =
+                    asked.is_some_and(|r| (r.kind, &r.savepoint) == (barrier.kind, &barrier.savepoint));
                 self.begun = asked.filter(|_| is_next && !is_final).map(|request| request.id);
-                must(is_final || asked.is_none() || is_next, "what a user asks for comes first, and in order")?;
+                must(
+                    is_final || asked.is_none() || is_next,
+                    "what a user asks for comes first, and in order",
+                )?;
                 must(
                     is_final == self.all_finished,
                     "the final checkpoint comes when all tasks have finished",

@@ -2,5 +2,5 @@
 mod coordinator;
 mod exactly_once;
 mod live_config;
-mod workers;
 mod savepoints;
+mod workers;

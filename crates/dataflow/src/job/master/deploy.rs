@@ -189,7 +189,10 @@ impl Master {
             match committer.commit(&[committable]) {
                 Ok(()) => {}
                 Err(error) if self.config.allow_non_restored_state => {
-                    tracing::warn!(job = self.config.name, "what the savepoint holds back is dropped: {error}");
+                    tracing::warn!(
+                        job = self.config.name,
+                        "what the savepoint holds back is dropped: {error}"
+                    );
                 }
                 Err(error) => {
                     return Err(OperatorError::fatal(format!(

@@ -23,7 +23,9 @@ impl Master {
                     Exits::Failed(error) => Err(error),
                     Exits::Abandoned => Ok(JobStatus::Suspended),
                     // What a region that failed meanwhile had to commit, nobody else does.
-                    Exits::All { lost } if lost || !self.restarting.is_empty() => self.commit_last().map(|()| JobStatus::Finished),
+                    Exits::All { lost } if lost || !self.restarting.is_empty() => {
+                        self.commit_last().map(|()| JobStatus::Finished)
+                    }
                     Exits::All { .. } => Ok(JobStatus::Finished),
                 }
             }
