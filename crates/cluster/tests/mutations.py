@@ -31,7 +31,6 @@ MUTATIONS = [
     ("a leader is followed back", "taskmanager/link.rs", "let new = epoch > self.epoch ||", "let new = epoch != self.epoch ||"),
     ("sources never pause", "taskmanager/link.rs", "since.saturating_add(self.grace));\n        if std", "since.saturating_add(self.grace) + (1 << 40));\n        if std"),
     ("sources stay paused", "taskmanager/link.rs", "std::mem::replace(&mut self.paused, pause) != pause", "!std::mem::replace(&mut self.paused, pause) && pause"),
-    ("a plan may be another", "taskmanager/hosted.rs", "if fingerprint != open.fingerprint {", "if fingerprint == 0 {"),
     ("who came back is lost", "jobmanager/roster.rs", "Member { worker, slots, broken_since: None }", "Member { worker, slots, broken_since: Some(0) }"),
     ("one who is connected may be dead", "jobmanager/roster.rs", "is_some_and(|member| member.broken_since.is_some());", "is_some();"),
     ("who comes back has missed nothing", "jobmanager/members.rs", "                self.take_over_anew(*job, Some(&id));", "                let _ = job;"),
@@ -41,7 +40,6 @@ MUTATIONS = [
     ("slots stay reserved", "jobmanager/term.rs", "        lock(&self.shared.roster).release(id);", ""),
     ("jobs never move", "jobmanager/job.rs", "advanced && self.moving", "advanced && self.moving && self.cancelled"),
     ("a dead leader is waited for", "jobmanager/shell.rs", "                    self.following.depose(leader.leader.clone());", "                    let _ = leader;"),
-    ("a leader that is none keeps its masters", "jobmanager/term.rs", "            drop(job.abandon());", "            let _ = job;"),
     ("a status costs a write", "jobmanager/workers.rs", "        let update = update.assignment(assignment)", "        self.write(update.clone().status(before.clone()))?;\n        let update = update.assignment(assignment)"),
     ("a restart is not counted", "jobmanager/documents.rs", "before.restarts + u32::from(began)", "before.restarts + u32::from(began) * 0"),
 ]

@@ -92,7 +92,7 @@ pub(super) fn read(shared: &Shared, job: JobId) -> Option<std::result::Result<Re
 pub(super) struct StartedJob {
     master: Option<JobHandle>,
     pub(super) name: String,
-    pub(super) vertices: Vec<VertexShape>,
+    pub(super) vertices: Vec<Arc<VertexShape>>,
     pub(super) max_parallelism: u16,
     pub(super) settings: JobSettings,
 }

@@ -138,7 +138,8 @@ fn find<'a>(job: &'a JobView, call: &Call) -> Result<&'a CheckpointView, RestErr
     job.history.checkpoint(id).ok_or_else(missing)
 }
 
-fn path(job: &JobView, checkpoint: u64) -> String {
+/// Where a checkpoint is.
+pub(super) fn path(job: &JobView, checkpoint: u64) -> String {
     format!("file:{}/chk-{checkpoint}", job.checkpoint_directory)
 }
 

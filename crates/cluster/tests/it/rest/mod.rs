@@ -1,4 +1,7 @@
 //! The REST API of clusters in this process, over loopback.
 
+mod bad_input;
 mod client;
 mod leader;
+mod openapi;
+mod shapes;
