@@ -331,7 +331,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(nanos_per_unit).map(Duration::from_nanos).ok_or_else(invalid)
 }
 
-fn parse_directory(text: &str) -> Result<PathBuf, String> {
+/// A local directory: `file:///path`, `file:/path` or a plain path.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_directory(text: &str) -> Result<PathBuf, String> {
     let text = text.trim();
     let path = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
     if path.contains("://") {

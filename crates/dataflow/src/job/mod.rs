@@ -12,6 +12,7 @@ pub mod trigger;
 pub mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,7 +24,9 @@ use self::trigger::{Reply, Trigger};
 use self::workers::{Adoption, Workers};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
+use crate::checkpoint::location::{Found, find};
 use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::savepoint;
 use crate::checkpoint::storage::{CheckpointStorage, CheckpointStore};
 use crate::element::CheckpointId;
 use crate::error::Error;
@@ -321,13 +324,30 @@ fn start_with(
 }
 
 fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -> Result<(), Error> {
-    let fail = |reason: String| {
-        let location = format!("{}/chk-{}", manifest.lineage, manifest.checkpoint);
-        Err(Error::CheckpointRead { location, reason })
-    };
+    let location = format!("{}/chk-{}", manifest.lineage, manifest.checkpoint);
     if manifest.lineage != config.lineage {
-        return fail(format!("it belongs to the run {}, not to {}", manifest.lineage, config.lineage));
+        let reason = format!("it belongs to the run {}, not to {}", manifest.lineage, config.lineage);
+        return Err(Error::CheckpointRead { location, reason });
     }
+    check_fits(graph, manifest, location, config.allow_non_restored_state)
+}
+
+/// Whether a job can begin with the checkpoint or savepoint that `path` names; state that no operator takes is fine when `allow`ed.
+///
+/// # Errors
+/// When there is none, or why it does not fit.
+pub fn check_restorable_from(graph: &JobGraph, path: &Path, allow: bool) -> Result<(), Error> {
+    let manifest = match find(path)? {
+        Found::Savepoint(path) => savepoint::read(&path)?,
+        Found::Checkpoint(at) => {
+            CheckpointStorage::directory(&at.directory, &at.lineage)?.manifest(at.checkpoint)?
+        }
+    };
+    check_fits(graph, &manifest, path.display().to_string(), allow)
+}
+
+fn check_fits(graph: &JobGraph, manifest: &Manifest, location: String, allow: bool) -> Result<(), Error> {
+    let fail = |reason: String| Err(Error::CheckpointRead { location, reason });
     if manifest.max_parallelism != graph.max_parallelism {
         return fail(format!(
             "it has {} key groups, the job {}; set pipeline.max-parallelism to {0}",
@@ -350,11 +370,8 @@ fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -
         })
         .collect();
     let orphans = orphans.join("; ");
-    if config.allow_non_restored_state {
-        tracing::warn!(
-            job = config.name,
-            "state of operators that the job does not have is dropped: {orphans}"
-        );
+    if allow {
+        tracing::warn!("state of operators that the job does not have is dropped: {orphans}");
         return Ok(());
     }
     fail(format!(
