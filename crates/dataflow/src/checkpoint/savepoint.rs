@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Manifest, Origin};
-use super::storage::{CheckpointStorage, MANIFEST};
+use super::storage::{CheckpointStorage, MANIFEST, Restored};
 use crate::element::{BarrierKind, CheckpointId};
 use crate::error::Error;
 use crate::sink::COMMITTABLES;
@@ -31,6 +31,15 @@ pub fn read(path: &Path) -> Result<Manifest, Error> {
         }
         Err(e) => Err(fail(e.to_string())),
     }
+}
+
+/// Reads a savepoint, checking every checksum.
+///
+/// # Errors
+/// When any part of it is missing or damaged.
+pub fn read_state(path: &Path) -> Result<Restored, Error> {
+    let checkpoint = read(path)?.checkpoint;
+    CheckpointStorage::savepoint(path)?.read(checkpoint)
 }
 
 /// Lets the lineage of `storage` begin with a savepoint: writes a checkpoint whose state is in the savepoint. Doing it again does no harm.
