@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use streamkeeper_coordination::jobs::{Job, JobSpec, JobState, JobStatus as StatusDocument};
 use streamkeeper_dataflow::checkpoint::coordinator::Subtask;
 use streamkeeper_dataflow::config::JobSettings;
-use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::element::{BarrierKind, CheckpointId};
 use streamkeeper_dataflow::executor::order::{Inventory, Report, TaskState, WorkerId};
 use streamkeeper_dataflow::graph::VertexId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
@@ -66,8 +66,8 @@ pub(super) enum Told {
         restore: Option<CheckpointId>,
         attempts: BTreeMap<VertexId, u32>,
     },
-    /// To take a checkpoint.
-    Trigger(CheckpointId),
+    /// To take a checkpoint, of this kind, and where when it is a savepoint.
+    Trigger(CheckpointId, BarrierKind, Option<String>),
     /// That it has completed.
     Completed(CheckpointId),
     /// That it has not.
@@ -246,7 +246,9 @@ impl RunningJob {
                     Arc::make_mut(&mut self.checkpoints).restored(checkpoint, &attempts, now);
                 }
             }
-            Told::Trigger(checkpoint) => Arc::make_mut(&mut self.checkpoints).triggered(checkpoint, now),
+            Told::Trigger(checkpoint, kind, savepoint) => {
+                Arc::make_mut(&mut self.checkpoints).triggered(checkpoint, kind, savepoint, now);
+            }
             Told::Completed(checkpoint) => Arc::make_mut(&mut self.checkpoints).completed(checkpoint, now),
             Told::Aborted(checkpoint) => {
                 Arc::make_mut(&mut self.checkpoints).aborted(

@@ -11,6 +11,7 @@
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
 //! - `persist`: writes that have to be done
 //! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
+//! - `operations`: what users have asked for in the background (pure)
 //! - `handle`, [`view`], `seen`: what REST and the command line do and see
 
 mod archive;
@@ -23,6 +24,7 @@ mod job;
 mod links;
 mod members;
 mod observed;
+mod operations;
 mod persist;
 mod roster;
 mod seen;
@@ -45,6 +47,7 @@ use streamkeeper_coordination::layout::Layout;
 use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
 pub use self::handle::JobManagerHandle;
+pub use self::operations::{Asked, Operation};
 use self::shell::{Event, Shell};
 use crate::error::{Error, Result};
 use crate::planner::Planner;

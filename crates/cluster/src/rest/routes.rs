@@ -10,7 +10,8 @@ use axum::routing::MethodFilter;
 
 use super::api::{Act, Api, RestError, serve};
 use super::{
-    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, task_managers, vertices,
+    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, savepoints, task_managers,
+    vertices,
 };
 
 /// The longest body of a request.
@@ -82,13 +83,13 @@ const FLINK: Routes = &[
     (GET, "/jobs/{jobid}/vertices/{vertexid}/flamegraph", about::unsupported_of_job),
     (GET, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
     (MethodFilter::PUT, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
-    (POST, "/jobs/{jobid}/checkpoints", about::unsupported_of_job),
-    (GET, "/jobs/{jobid}/checkpoints/{triggerid}", about::unsupported_of_job),
-    (POST, "/jobs/{jobid}/savepoints", about::unsupported_of_job),
-    (GET, "/jobs/{jobid}/savepoints/{triggerid}", about::unsupported_of_job),
-    (POST, "/jobs/{jobid}/stop", about::unsupported_of_job),
-    (POST, "/savepoint-disposal", about::unsupported),
-    (GET, "/savepoint-disposal/{triggerid}", about::unsupported),
+    (POST, "/jobs/{jobid}/checkpoints", savepoints::checkpoint),
+    (GET, "/jobs/{jobid}/checkpoints/{triggerid}", savepoints::checkpoint_status),
+    (POST, "/jobs/{jobid}/savepoints", savepoints::trigger),
+    (GET, "/jobs/{jobid}/savepoints/{triggerid}", savepoints::savepoint_status),
+    (POST, "/jobs/{jobid}/stop", savepoints::stop),
+    (POST, "/savepoint-disposal", savepoints::dispose),
+    (GET, "/savepoint-disposal/{triggerid}", savepoints::disposal_status),
 ];
 
 const OWN: Routes = &[

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::planner::DIRECTORY;
 use super::{Target, configuration};
 use crate::Failure;
-use crate::run::{print, read_script};
+use crate::run::{RecoveryArgs, print, read_script};
 
 /// How often the state of a job is asked for that is waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -44,6 +44,11 @@ pub(crate) struct RunArgs {
     /// The id of the job, of a script with one: 32 hexadecimal digits.
     #[arg(long, value_name = "ID")]
     job_id: Option<String>,
+    /// Begin with a savepoint (or a retained checkpoint, whose run then goes on): its directory. For a script with one job.
+    #[arg(short = 's', long, value_name = "PATH")]
+    from_savepoint: Option<PathBuf>,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
     #[command(flatten)]
     target: Target,
 }
@@ -55,6 +60,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     if let Some(parallelism) = args.parallelism {
         config.set("parallelism.default", &parallelism.to_string()).map_err(Failure::usage)?;
     }
+    args.recovery.apply(&mut config)?;
+    if let Some(path) = &args.from_savepoint {
+        let path = std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        config.set("execution.state-recovery.path", &path.display().to_string()).map_err(Failure::usage)?;
+    }
     let (text, name) = read_script(args.file.as_deref(), args.execute.as_deref())?;
     let specs = specs(&text, name.as_deref(), config)?;
     match (specs.len(), &args.job_id) {
@@ -62,6 +72,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         (2.., Some(_)) => {
             return Err(Failure::usage(
                 "--job-id is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET",
+            ));
+        }
+        (2.., None) if args.from_savepoint.is_some() => {
+            return Err(Failure::usage(
+                "--from-savepoint is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET",
             ));
         }
         _ => {}

@@ -4,4 +4,5 @@ mod bad_input;
 mod client;
 mod leader;
 mod openapi;
+mod savepoints;
 mod shapes;
