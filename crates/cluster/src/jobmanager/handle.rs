@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use streamkeeper_coordination::Cluster;
+use streamkeeper_coordination::catalog::{Catalog, Change};
 use streamkeeper_coordination::election::LeaderDocument;
 use streamkeeper_coordination::jobs::{JobSpec, JobStore, Submitted};
 use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::job::check_restorable_from;
 use streamkeeper_zookeeper::block_on;
 
+use super::catalog::CatalogKeeper;
 use super::operations::{Asked, Operation};
 use super::shell::Event;
 use super::view::{ClusterView, JobView};
@@ -26,6 +28,7 @@ pub struct JobManagerHandle {
     cluster: Cluster,
     planner: Arc<dyn Planner>,
     events: Sender<Event>,
+    catalog: CatalogKeeper,
 }
 
 impl JobManagerHandle {
@@ -34,8 +37,9 @@ impl JobManagerHandle {
         cluster: Cluster,
         planner: Arc<dyn Planner>,
         events: Sender<Event>,
+        catalog: CatalogKeeper,
     ) -> Self {
-        Self { id, cluster, planner, events }
+        Self { id, cluster, planner, events, catalog }
     }
 
     /// The JobManager's id, with its incarnation.
@@ -81,6 +85,22 @@ impl JobManagerHandle {
     /// [`Error::Coordination`] when there is no such job, or when it has ended.
     pub fn cancel(&self, job: JobId) -> Result<()> {
         Ok(block_on(JobStore::new(self.cluster.clone()).cancel(&job.to_string()))?)
+    }
+
+    /// The tables and views that are in force, and what is wrong with others.
+    ///
+    /// # Errors
+    /// [`Error::CatalogUnknown`].
+    pub fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.catalog.now()
+    }
+
+    /// Changes tables and views, all of them or none. Returns when that is written down.
+    ///
+    /// # Errors
+    /// [`Error::InvalidObject`], and [`Error::Coordination`] when somebody else came first.
+    pub fn change_catalog(&self, changes: &[Change]) -> Result<()> {
+        self.catalog.apply(changes)
     }
 
     /// What can be seen of the cluster.

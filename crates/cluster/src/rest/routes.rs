@@ -95,6 +95,8 @@ const FLINK: Routes = &[
 const OWN: Routes = &[
     (MethodFilter::POST, "/v1/streamkeeper/jobs", own::submit),
     (GET, "/v1/streamkeeper/jobs/{jobid}", own::job),
+    (GET, "/v1/streamkeeper/catalog", own::catalog),
+    (POST, "/v1/streamkeeper/catalog", own::change_catalog),
     (GET, own::LEADER, own::leader),
     (GET, "/v1/streamkeeper/openapi.json", own::openapi),
     (GET, "/", own::page),
