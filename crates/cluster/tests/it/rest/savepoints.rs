@@ -61,9 +61,13 @@ fn a_job_ends_with_a_savepoint_and_goes_on_from_it_at_another_parallelism() {
         assert!(checkpoint["checkpointId"].as_u64().unwrap() > 0);
         let shown = get_json(at, &of_job("checkpoints"));
         assert_eq!(shown["latest"]["savepoint"]["external_path"], json!(format!("file:{}", kept.display())));
-        assert_eq!(operation(at, "/savepoint-disposal", "/savepoint-disposal", &json!({ "savepoint-path": kept })), json!({}));
+        assert_eq!(
+            operation(at, "/savepoint-disposal", "/savepoint-disposal", &json!({ "savepoint-path": kept })),
+            json!({})
+        );
         assert!(!kept.exists());
-        let again = operation(at, "/savepoint-disposal", "/savepoint-disposal", &json!({ "savepoint-path": kept }));
+        let again =
+            operation(at, "/savepoint-disposal", "/savepoint-disposal", &json!({ "savepoint-path": kept }));
         assert!(again["failure-cause"]["stack-trace"].as_str().unwrap().contains("no savepoint"), "{again}");
 
         let body = json!({ "targetDirectory": savepoints, "drain": false });
@@ -77,7 +81,8 @@ fn a_job_ends_with_a_savepoint_and_goes_on_from_it_at_another_parallelism() {
         job = submitted.json()["jobid"].as_str().unwrap().to_owned();
         wait_for_tasks(at, &job);
         cluster.numbers.allow(ALL / 6);
-        let checkpoints = || get_json(at, &format!("/jobs/{job}/checkpoints"))["counts"]["completed"].as_u64();
+        let checkpoints =
+            || get_json(at, &format!("/jobs/{job}/checkpoints"))["counts"]["completed"].as_u64();
         wait_for("checkpoints", || checkpoints().is_some_and(|count| count > 1));
         assert_eq!(moved.exists(), claim == "NO_CLAIM", "a savepoint that is not needed any more");
     }
