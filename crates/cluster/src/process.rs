@@ -1,5 +1,7 @@
 //! What a process takes of its machine, as Linux tells it; elsewhere all is 0.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
 /// A process and its machine.
@@ -9,6 +11,8 @@ pub struct ProcessStatus {
     pub resident_bytes: u64,
     /// Processor time that it has used, milliseconds.
     pub cpu_ms: u64,
+    /// How much of one processor it has used lately, in thousandths.
+    pub load_permille: u64,
     /// Its threads.
     pub threads: u64,
     /// Its open files and sockets.
@@ -25,19 +29,43 @@ pub struct ProcessStatus {
 const TICKS: u64 = 100;
 
 impl ProcessStatus {
-    /// This process.
-    pub fn of_this() -> Self {
+    fn of_this() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let (status, machine) = (read("/proc/self/status"), read("/proc/meminfo"));
         Self {
             resident_bytes: kib(&status, "VmRSS:"),
             cpu_ms: ticks(&read("/proc/self/stat")) * 1000 / TICKS,
+            load_permille: 0,
             threads: number(&status, "Threads:"),
             open_files: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
             cores: std::thread::available_parallelism().map_or(0, |cores| cores.get() as u64),
             physical_bytes: kib(&machine, "MemTotal:"),
             free_bytes: kib(&machine, "MemAvailable:"),
         }
+    }
+}
+
+/// Looks at this process from time to time.
+#[derive(Debug, Default)]
+pub(crate) struct ProcessMeter(Option<(Instant, ProcessStatus)>);
+
+/// Looks that are closer together give what the last one gave.
+const LEAST: Duration = Duration::from_secs(1);
+
+impl ProcessMeter {
+    /// How it is doing now, compared with the last time.
+    pub(crate) fn read(&mut self) -> ProcessStatus {
+        let now = Instant::now();
+        if let Some((_, status)) = self.0.filter(|(at, _)| now.duration_since(*at) < LEAST) {
+            return status;
+        }
+        let mut status = ProcessStatus::of_this();
+        if let Some((at, before)) = self.0 {
+            let elapsed = u64::try_from(now.duration_since(at).as_millis()).unwrap_or(u64::MAX);
+            status.load_permille = status.cpu_ms.saturating_sub(before.cpu_ms) * 1000 / elapsed.max(1);
+        }
+        self.0 = Some((now, status));
+        status
     }
 }
 

@@ -17,6 +17,20 @@ pub enum BarrierKind {
     Reconfigure,
     /// The last checkpoint of a job whose input has ended.
     Final,
+    /// A checkpoint that belongs to the user. The job does not restart from it, so nothing is committed for it.
+    Savepoint,
+    /// A savepoint with which the job ends: sources read nothing after it, and what it holds is committed.
+    Stop {
+        /// Event time has come to its end before: operators have emitted all that they held back.
+        drain: bool,
+    },
+}
+
+impl BarrierKind {
+    /// Whether a job whose latest checkpoint is of this kind has ended.
+    pub fn ends_job(self) -> bool {
+        matches!(self, Self::Final | Self::Stop { .. })
+    }
 }
 
 /// Separates what belongs to a checkpoint from what comes after it (Chandy and Lamport 1985; Carbone et al. 2015).
@@ -29,6 +43,8 @@ pub struct Barrier {
     /// What the rows behind it are computed under.
     #[serde(with = "crate::live_config::as_text")]
     pub config: Arc<ConfigSnapshot>,
+    /// The directory that its state goes to; `None`: with the job's checkpoints.
+    pub savepoint: Option<String>,
 }
 
 /// One message on a channel.

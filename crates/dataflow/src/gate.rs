@@ -204,6 +204,7 @@ mod tests {
             checkpoint,
             kind: BarrierKind::Checkpoint,
             config: Default::default(),
+            savepoint: None,
         }))
     }
 

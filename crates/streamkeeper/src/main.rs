@@ -55,6 +55,12 @@ enum Command {
     Info(cluster::JobArgs),
     /// Stop a job of a cluster, without a savepoint.
     Cancel(cluster::JobArgs),
+    /// Take a savepoint of a job of a cluster, which runs on; or look at one, or delete it.
+    Savepoint(cluster::SavepointArgs),
+    /// End a job of a cluster with a savepoint.
+    Stop(cluster::StopArgs),
+    /// Take a checkpoint of a job of a cluster, now.
+    Checkpoint(cluster::CheckpointArgs),
     /// Measure the engine on the Nexmark queries, or the keeper beside another ZooKeeper server.
     Bench(BenchChoice),
     /// A shell for ZooKeeper servers, with zkCli's commands.
@@ -92,9 +98,11 @@ pub struct SqlArgs {
     /// Subtasks per task: short for --set parallelism.default=N.
     #[arg(short, long, value_name = "N")]
     parallelism: Option<u16>,
-    /// Resume from a checkpoint: its `chk-N` directory, or the checkpoint directory of the run (its latest).
-    #[arg(long, value_name = "PATH")]
+    /// Resume from a checkpoint: its `chk-N` directory, or the checkpoint directory of the run (its latest); or from a savepoint.
+    #[arg(long, value_name = "PATH", visible_alias = "from-savepoint")]
     from_checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    recovery: run::RecoveryArgs,
     /// Print nothing but results and errors.
     #[arg(short, long)]
     quiet: bool,
@@ -138,6 +146,9 @@ fn main() -> ExitCode {
         Command::List(args) => cluster::list(&args),
         Command::Info(args) => cluster::info(&args),
         Command::Cancel(args) => cluster::cancel(&args),
+        Command::Savepoint(args) => cluster::savepoint(&args),
+        Command::Stop(args) => cluster::stop(&args),
+        Command::Checkpoint(args) => cluster::checkpoint(&args),
         Command::Bench(args) => match args.what {
             None => bench::run(&args.nexmark),
             Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),

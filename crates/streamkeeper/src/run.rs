@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use streamkeeper::live_config::LiveConfig;
 use streamkeeper_dataflow::Error;
 use streamkeeper_dataflow::config::file;
@@ -19,6 +20,30 @@ use crate::{Failure, SqlArgs};
 
 /// Larger scripts are refused.
 const MAX_SCRIPT_BYTES: u64 = 4 << 20;
+
+/// How a checkpoint or savepoint is begun with.
+#[derive(Args, Debug)]
+pub(crate) struct RecoveryArgs {
+    /// Drop the state of operators that the job does not have (any more), instead of refusing.
+    #[arg(long)]
+    allow_non_restored_state: bool,
+    /// Own the savepoint: delete it when the job does not need it any more.
+    #[arg(long)]
+    claim: bool,
+}
+
+impl RecoveryArgs {
+    /// Sets the keys that these options stand for.
+    pub(crate) fn apply(&self, config: &mut Config) -> Result<(), Failure> {
+        if self.allow_non_restored_state {
+            set(config, "execution.state-recovery.ignore-unclaimed-state", "true")?;
+        }
+        if self.claim {
+            set(config, "execution.state-recovery.claim-mode", "CLAIM")?;
+        }
+        Ok(())
+    }
+}
 
 /// Runs the command.
 pub(crate) fn sql(args: &SqlArgs) -> Result<(), Failure> {
@@ -84,6 +109,7 @@ fn configuration(args: &SqlArgs) -> Result<Config, Failure> {
     if let Some(parallelism) = args.parallelism {
         set(&mut config, "parallelism.default", &parallelism.to_string())?;
     }
+    args.recovery.apply(&mut config)?;
     Ok(config)
 }
 

@@ -1,5 +1,6 @@
 //! What REST and the command line do with a JobManager. Everything blocks; nothing is to be called on a thread of an async runtime.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
@@ -7,14 +8,17 @@ use streamkeeper_coordination::Cluster;
 use streamkeeper_coordination::catalog::{Catalog, Change};
 use streamkeeper_coordination::election::LeaderDocument;
 use streamkeeper_coordination::jobs::{JobSpec, JobStore, Submitted};
+use streamkeeper_dataflow::checkpoint::savepoint;
+use streamkeeper_dataflow::job::check_restorable_from;
 use streamkeeper_zookeeper::block_on;
 
 use super::catalog::CatalogKeeper;
+use super::operations::{Asked, Operation};
 use super::shell::Event;
 use super::view::{ClusterView, JobView};
 use crate::error::{Error, Result};
 use crate::job_id::JobId;
-use crate::planner::Planner;
+use crate::planner::{Planned, Planner};
 use crate::time::now_ms;
 
 /// A JobManager, for those in its process who use it. Any JobManager can submit and cancel: the leader sees it in ZooKeeper.
@@ -55,7 +59,14 @@ impl JobManagerHandle {
     /// [`Error::InvalidJob`] when it cannot be planned; [`Error::Coordination`] when another job has the id, or when it has ended.
     pub fn submit(&self, job: JobId, spec: JobSpec) -> Result<Submitted> {
         let mut spec = self.planner.resolve(spec);
-        if let Err(reason) = self.planner.plan(&spec) {
+        let fits = |planned: Planned| match &planned.settings.recovery_path {
+            Some(path) => {
+                check_restorable_from(&planned.graph, path, planned.settings.allow_non_restored_state)
+                    .map_err(|e| e.to_string())
+            }
+            None => Ok(()),
+        };
+        if let Err(reason) = self.planner.plan(&spec).and_then(fits) {
             return Err(Error::InvalidJob { job: spec.name, reason });
         }
         if spec.submitted_ms == 0 {
@@ -64,7 +75,7 @@ impl JobManagerHandle {
         let store = JobStore::new(self.cluster.clone());
         let submitted = block_on(store.submit(&job.to_string(), &spec))?;
         // The leader, if it is this one, need not wait for ZooKeeper to tell it.
-        let _ = self.events.send(Event::Submitted(job));
+        let _ = self.events.send(Event::Submitted(job, spec.name));
         Ok(submitted)
     }
 
@@ -122,6 +133,37 @@ impl JobManagerHandle {
     /// [`Error::Stopped`].
     pub fn leader(&self) -> Result<Option<LeaderDocument>> {
         Ok(self.leadership()?.1)
+    }
+
+    /// Asks the leader, if it is this JobManager, for something that goes on in the background under this id; whether it has begun: it has
+    /// not when the job does not run, when there is something of this id, or when too much goes on already.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn begin(&self, id: &str, asked: Asked) -> Result<bool> {
+        self.ask(|reply| Event::Ask(id.to_owned(), asked, reply))
+    }
+
+    /// Removes a savepoint, and keeps under this id what has become of it.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn dispose(&self, id: &str, savepoint: &Path) -> Result<bool> {
+        if !self.begin(id, Asked::Disposal)? {
+            return Ok(false);
+        }
+        let outcome = savepoint::dispose(savepoint).map(|()| 0).map_err(|e| e.to_string());
+        let epoch = self.leader()?.map_or(0, |leader| leader.epoch);
+        let _ = self.events.send(Event::Answered(epoch, id.to_owned(), outcome));
+        Ok(true)
+    }
+
+    /// What has become of something that was asked for; `None`: this JobManager was not.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn operation(&self, id: &str) -> Result<Option<Operation>> {
+        self.ask(|reply| Event::Operation(id.to_owned(), reply))
     }
 
     fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Event) -> Result<T> {

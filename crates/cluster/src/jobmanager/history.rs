@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use streamkeeper_dataflow::checkpoint::coordinator::Subtask;
-use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::element::{BarrierKind, CheckpointId};
 
 /// Checkpoints that are kept: Flink's `web.checkpoints.history`.
 pub const MAX_CHECKPOINTS: usize = 10;
@@ -45,6 +45,10 @@ pub struct Restored {
 pub struct CheckpointView {
     /// Its id.
     pub id: CheckpointId,
+    /// Why it was taken.
+    pub kind: BarrierKind,
+    /// The directory of a savepoint.
+    pub savepoint: Option<String>,
     /// When it was triggered.
     pub triggered_ms: i64,
     /// What has become of it.
@@ -95,9 +99,18 @@ impl CheckpointView {
 }
 
 impl CheckpointHistory {
-    /// The latest that has completed.
+    /// The latest that has completed and is no savepoint.
     pub fn latest_completed(&self) -> Option<&CheckpointView> {
-        self.checkpoints.iter().rev().find(|c| matches!(c.outcome, Outcome::Completed(_)))
+        self.completed_where(|checkpoint| checkpoint.savepoint.is_none())
+    }
+
+    /// The latest savepoint that has completed.
+    pub fn latest_savepoint(&self) -> Option<&CheckpointView> {
+        self.completed_where(|checkpoint| checkpoint.savepoint.is_some())
+    }
+
+    fn completed_where(&self, is: impl Fn(&CheckpointView) -> bool) -> Option<&CheckpointView> {
+        self.checkpoints.iter().rev().find(|c| matches!(c.outcome, Outcome::Completed(_)) && is(c))
     }
 
     /// One of them.
@@ -110,12 +123,20 @@ impl CheckpointHistory {
     }
 
     /// Barriers are sent; more than one TaskManager gets them.
-    pub(super) fn triggered(&mut self, id: CheckpointId, now: i64) {
+    pub(super) fn triggered(
+        &mut self,
+        id: CheckpointId,
+        kind: BarrierKind,
+        savepoint: Option<String>,
+        now: i64,
+    ) {
         if self.checkpoints.back().is_some_and(|latest| latest.id >= id) {
             return;
         }
         self.checkpoints.push_back(CheckpointView {
             id,
+            kind,
+            savepoint,
             triggered_ms: now,
             outcome: Outcome::InProgress,
             acknowledged: BTreeMap::new(),
@@ -202,7 +223,7 @@ mod tests {
         let mut history = CheckpointHistory::default();
         for id in 1..=20 {
             let now = id as i64 * 100;
-            history.triggered(id, now);
+            history.triggered(id, BarrierKind::Checkpoint, None, now);
             history.triggered(id, now + 1);
             history.acknowledged(id, &[(0, 0), (0, 1)], 7, now + 5);
             if id % 2 == 0 {
@@ -226,8 +247,8 @@ mod tests {
     #[test]
     fn one_that_is_never_heard_of_again_ends_with_a_later_one() {
         let mut history = CheckpointHistory::default();
-        history.triggered(1, 10);
-        history.triggered(2, 20);
+        history.triggered(1, BarrierKind::Checkpoint, None, 10);
+        history.triggered(2, BarrierKind::Checkpoint, None, 20);
         history.aborted(2, "a task failed", 25);
         let failed = Outcome::Failed(25, "a task failed".into());
         assert!(history.checkpoints.iter().all(|checkpoint| checkpoint.outcome == failed));

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use streamkeeper_coordination::jobs::{Job, JobSpec, JobState, JobStatus as StatusDocument};
 use streamkeeper_dataflow::checkpoint::coordinator::Subtask;
 use streamkeeper_dataflow::config::JobSettings;
-use streamkeeper_dataflow::element::CheckpointId;
+use streamkeeper_dataflow::element::{BarrierKind, CheckpointId};
 use streamkeeper_dataflow::executor::order::{Inventory, Report, TaskState, WorkerId};
 use streamkeeper_dataflow::graph::VertexId;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
@@ -66,8 +66,8 @@ pub(super) enum Told {
         restore: Option<CheckpointId>,
         attempts: BTreeMap<VertexId, u32>,
     },
-    /// To take a checkpoint.
-    Trigger(CheckpointId),
+    /// To take a checkpoint, of this kind, and where when it is a savepoint.
+    Trigger(CheckpointId, BarrierKind, Option<String>),
     /// That it has completed.
     Completed(CheckpointId),
     /// That it has not.
@@ -80,11 +80,11 @@ pub(super) struct RunningJob {
     pub(super) phase: Phase,
     pub(super) gate: Arc<Gate>,
     pub(super) name: String,
-    pub(super) vertices: Vec<VertexShape>,
+    pub(super) vertices: Vec<Arc<VertexShape>>,
     pub(super) max_parallelism: u16,
     pub(super) settings: Option<JobSettings>,
-    pub(super) checkpoints: CheckpointHistory,
-    pub(super) failures: Failures,
+    pub(super) checkpoints: Arc<CheckpointHistory>,
+    pub(super) failures: Arc<Failures>,
     /// When this leader came to have it, in milliseconds since 1970.
     pub(super) created_ms: i64,
     pub(super) inventories: BTreeMap<WorkerId, Inventory>,
@@ -112,8 +112,8 @@ impl RunningJob {
             vertices: Vec::new(),
             max_parallelism: 0,
             settings: None,
-            checkpoints: CheckpointHistory::default(),
-            failures: Failures::default(),
+            checkpoints: Arc::default(),
+            failures: Arc::default(),
             created_ms: now_ms(),
             inventories: BTreeMap::new(),
             kept: Vec::new(),
@@ -182,7 +182,7 @@ impl RunningJob {
             Report::Exited(task, Some(error)) => {
                 self.observe(worker, *task, "FAILED");
                 let name = self.vertices.get(task.vertex).map(|vertex| vertex.name.clone());
-                self.failures.add(Failure {
+                Arc::make_mut(&mut self.failures).add(Failure {
                     at_ms: now_ms(),
                     message: error.to_string(),
                     task: Some((name.unwrap_or_default(), task.subtask, task.attempt)),
@@ -203,11 +203,20 @@ impl RunningJob {
                     let uids = self.vertices.get(vertex).map_or(&[][..], |shape| &shape.operators);
                     let bytes =
                         states.iter().filter(|state| uids.contains(&state.uid)).map(|state| state.length);
-                    self.checkpoints.acknowledged(*checkpoint, &subtasks, bytes.sum(), now_ms());
+                    Arc::make_mut(&mut self.checkpoints).acknowledged(
+                        *checkpoint,
+                        &subtasks,
+                        bytes.sum(),
+                        now_ms(),
+                    );
                 }
             }
             Report::SnapshotFailed { checkpoint, reason } => {
-                self.checkpoints.aborted(*checkpoint, &format!("TaskManager {worker}: {reason}"), now_ms());
+                Arc::make_mut(&mut self.checkpoints).aborted(
+                    *checkpoint,
+                    &format!("TaskManager {worker}: {reason}"),
+                    now_ms(),
+                );
             }
             Report::RequestSplit(_) | Report::Progress(..) => {}
         }
@@ -234,13 +243,15 @@ impl RunningJob {
             Told::Deploy { worker, tasks, restore, attempts } => {
                 tasks.into_iter().for_each(|task| self.observe(&worker, task, "DEPLOYING"));
                 if let Some(checkpoint) = restore {
-                    self.checkpoints.restored(checkpoint, &attempts, now);
+                    Arc::make_mut(&mut self.checkpoints).restored(checkpoint, &attempts, now);
                 }
             }
-            Told::Trigger(checkpoint) => self.checkpoints.triggered(checkpoint, now),
-            Told::Completed(checkpoint) => self.checkpoints.completed(checkpoint, now),
+            Told::Trigger(checkpoint, kind, savepoint) => {
+                Arc::make_mut(&mut self.checkpoints).triggered(checkpoint, kind, savepoint, now);
+            }
+            Told::Completed(checkpoint) => Arc::make_mut(&mut self.checkpoints).completed(checkpoint, now),
             Told::Aborted(checkpoint) => {
-                self.checkpoints.aborted(
+                Arc::make_mut(&mut self.checkpoints).aborted(
                     checkpoint,
                     "It was given up: a task failed, or it took too long.",
                     now,
@@ -259,7 +270,12 @@ impl RunningJob {
         }
         if any {
             let message = format!("TaskManager {worker} is lost");
-            self.failures.add(Failure { at_ms: now, message, task: None, worker: worker.clone() });
+            Arc::make_mut(&mut self.failures).add(Failure {
+                at_ms: now,
+                message,
+                task: None,
+                worker: worker.clone(),
+            });
         }
     }
 
@@ -302,22 +318,16 @@ impl RunningJob {
         }
     }
 
-    /// The job's state, as Flink would name it.
+    /// The job's state, as Flink would name it. It has ended only when its result is written: whoever leads next might have to end it
+    /// again until then.
     pub(super) fn job_state(&self) -> JobState {
         match (&self.phase, self.state) {
             (Phase::Ending, JobStatus::Failed) => JobState::Failing,
-            (Phase::Ending, _) => self.ended_state(),
+            (Phase::Ending, JobStatus::Canceled) => JobState::Cancelling,
+            (Phase::Ending, JobStatus::Finished) => JobState::Running,
             (_, _) if self.cancelled => JobState::Cancelling,
             (Phase::Running(_), JobStatus::Running) => JobState::Running,
             (Phase::Running(_), JobStatus::Restarting) => JobState::Restarting,
-            _ => lock(&self.status).state,
-        }
-    }
-
-    fn ended_state(&self) -> JobState {
-        match self.state {
-            JobStatus::Canceled => JobState::Canceled,
-            JobStatus::Finished => JobState::Finished,
             _ => lock(&self.status).state,
         }
     }

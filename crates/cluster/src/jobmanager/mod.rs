@@ -11,6 +11,7 @@
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
 //! - `persist`: writes that have to be done
 //! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
+//! - `operations`: what users have asked for in the background (pure)
 //! - `catalog`: tables and views, without what is not valid
 //! - `handle`, [`view`], `seen`: what REST and the command line do and see
 
@@ -25,6 +26,7 @@ mod job;
 mod links;
 mod members;
 mod observed;
+mod operations;
 mod persist;
 mod roster;
 mod seen;
@@ -48,6 +50,7 @@ use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
 use self::catalog::CatalogKeeper;
 pub use self::handle::JobManagerHandle;
+pub use self::operations::{Asked, Operation};
 use self::shell::{Event, Shell};
 use crate::error::{Error, Result};
 use crate::planner::Planner;

@@ -68,6 +68,9 @@ impl Seen<'_> {
         if running.is_some() {
             view.state = job.job_state();
         }
+        if view.name.is_empty() {
+            view.name.clone_from(&job.name);
+        }
         let now = now_ms();
         view.max_parallelism = job.max_parallelism;
         view.settings.clone_from(&job.settings);

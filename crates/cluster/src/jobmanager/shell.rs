@@ -9,6 +9,7 @@ use std::time::Duration;
 use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument, Leadership};
 use streamkeeper_coordination::jobs::JobsView;
 use streamkeeper_coordination::membership::TaskManagers;
+use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::executor::order::WorkerId;
 use streamkeeper_dataflow::job::JobStatus;
 
@@ -16,6 +17,7 @@ use super::follow::Following;
 use super::job::{ReadJob, Told};
 use super::links::Links;
 use super::lock;
+use super::operations::{Asked, Operation};
 use super::seen::Seen;
 use super::standby::Standby;
 use super::start::{Shared, StartedJob};
@@ -54,8 +56,8 @@ pub(super) enum Event {
     WatchBroken(u64, String),
     /// The leader's process is dead.
     LeaderDead(u64),
-    /// A job was submitted here.
-    Submitted(JobId),
+    /// A job of this name was submitted here.
+    Submitted(JobId, String),
     /// The documents of a job.
     Read(u64, JobId, u64, Box<Result<ReadJob, String>>),
     /// Its master.
@@ -74,6 +76,12 @@ pub(super) enum Event {
     View(Sender<ClusterView>),
     /// Somebody wants to see a job.
     Job(JobId, Sender<Option<JobView>>),
+    /// Somebody asks for something, under this id; the answer: whether it has begun.
+    Ask(String, Asked, Sender<bool>),
+    /// It has ended.
+    Answered(u64, String, Result<CheckpointId, String>),
+    /// Somebody wants to see what has become of it.
+    Operation(String, Sender<Option<Operation>>),
     /// Break all connections to TaskManagers, for tests of what comes then.
     BreakConnections,
     /// Leave.
@@ -214,9 +222,9 @@ impl Shell {
                     self.following.depose(leader.leader.clone());
                 }
             }
-            Event::Submitted(job) => {
+            Event::Submitted(job, name) => {
                 if let Some(term) = &mut self.term {
-                    term.submitted(job);
+                    term.submitted(job, name);
                 }
             }
             Event::Dead(epoch, worker) => self.in_term(epoch, |term| term.died(&worker)),
@@ -234,6 +242,15 @@ impl Shell {
             Event::Leadership(reply) => drop(reply.send((self.term.is_some(), self.leader.clone()))),
             Event::View(reply) => drop(reply.send(self.seen().cluster())),
             Event::Job(job, reply) => drop(reply.send(self.seen().job(job))),
+            Event::Ask(id, asked, reply) => {
+                let _ = reply.send(self.term.as_mut().is_some_and(|term| term.ask(&id, asked)));
+            }
+            Event::Answered(epoch, id, outcome) => {
+                self.in_term(epoch, |term| term.operations.end(&id, outcome));
+            }
+            Event::Operation(id, reply) => {
+                drop(reply.send(self.term.as_ref().and_then(|term| term.operations.get(&id).cloned())));
+            }
             Event::BreakConnections => {
                 if let Some(term) = &self.term {
                     term.shared.links.break_all();

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::election::Leadership;
 use streamkeeper_coordination::jobs::{Job, JobResult, JobState, JobStatus as StatusDocument, JobStore};
-use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
+use streamkeeper_dataflow::checkpoint::location::{Found, find};
+use streamkeeper_dataflow::checkpoint::savepoint;
+use streamkeeper_dataflow::checkpoint::storage::CheckpointStorage;
 use streamkeeper_dataflow::config::JobSettings;
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::executor::metrics_of;
@@ -92,7 +94,7 @@ pub(super) fn read(shared: &Shared, job: JobId) -> Option<std::result::Result<Re
 pub(super) struct StartedJob {
     master: Option<JobHandle>,
     pub(super) name: String,
-    pub(super) vertices: Vec<VertexShape>,
+    pub(super) vertices: Vec<Arc<VertexShape>>,
     pub(super) max_parallelism: u16,
     pub(super) settings: JobSettings,
 }
@@ -137,12 +139,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
                 CheckpointPlace { directory: known.directory.clone(), lineage: known.lineage.clone() };
             (place, known.restored)
         }
-        None => first_place(
-            shared,
-            job,
-            settings.recovery_path.as_deref(),
-            settings.checkpoint_directory.as_ref(),
-        )?,
+        None => first_place(shared, job, &settings)?,
     };
     let begin = match read.details {
         Some(known) => Begin::Adopt {
@@ -199,17 +196,20 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
 fn first_place(
     shared: &Shared,
     job: JobId,
-    recovery: Option<&std::path::Path>,
-    directory: Option<&PathBuf>,
+    settings: &JobSettings,
 ) -> std::result::Result<(CheckpointPlace, Option<CheckpointId>), String> {
-    if let Some(path) = recovery {
-        let location = locate(path).map_err(|e| e.to_string())?;
+    let found = settings.recovery_path.as_deref().map(find).transpose().map_err(|e| e.to_string())?;
+    if let Some(Found::Checkpoint(location)) = found {
         let place = CheckpointPlace { directory: location.directory, lineage: location.lineage };
         return Ok((place, Some(location.checkpoint)));
     }
-    let directory = directory.unwrap_or(&shared.checkpoint_directory);
+    let directory = settings.checkpoint_directory.as_ref().unwrap_or(&shared.checkpoint_directory);
     let directory = std::path::absolute(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    Ok((CheckpointPlace { directory, lineage: job.to_string() }, None))
+    let place = CheckpointPlace { directory, lineage: job.to_string() };
+    let Some(Found::Savepoint(path)) = found else { return Ok((place, None)) };
+    let begun = CheckpointStorage::directory(&place.directory, &place.lineage)
+        .and_then(|storage| savepoint::import(&storage, &place.lineage, &path, settings.claim));
+    Ok((place, Some(begun.map_err(|e| e.to_string())?)))
 }
 
 /// How a job has ended.

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::jobs::{DesiredState, JobState, JobsView};
 use streamkeeper_dataflow::executor::order::WorkerId;
+use streamkeeper_dataflow::job::trigger::Reply;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus};
 
 use super::archive::Archive;
 use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob, Told};
 use super::lock;
 use super::members::probe;
+use super::operations::{Asked, Operations};
 use super::shell::Event;
 use super::start::{Clerk, End, Shared, Start, StartedJob, read, start};
 use crate::error::Result;
@@ -41,6 +43,8 @@ pub(super) struct Term {
     pub(super) processes: BTreeMap<WorkerId, ProcessStatus>,
     /// What is known of jobs that have ended.
     pub(super) archive: Archive,
+    /// What users have asked for in the background.
+    pub(super) operations: Operations,
     runs: u64,
     /// When slots are spread anew, unless TaskManagers come or go before.
     pub(super) rebalance_at: Option<u64>,
@@ -60,6 +64,7 @@ impl Term {
             heard: BTreeMap::new(),
             processes: BTreeMap::new(),
             archive: Archive::default(),
+            operations: Operations::default(),
             jobs: BTreeMap::new(),
             runs: 0,
             rebalance_at: None,
@@ -84,6 +89,20 @@ impl Term {
         self.heard.get(worker).copied().unwrap_or(0)
     }
 
+    /// A user asks for something; whether it has begun.
+    pub(super) fn ask(&mut self, id: &str, asked: Asked) -> bool {
+        let Asked::Trigger(job, trigger) = asked.clone() else { return self.operations.begin(id, asked) };
+        let Some(Phase::Running(master)) = self.jobs.get(&job).map(|job| &job.phase) else { return false };
+        if !self.operations.begin(id, asked) {
+            return false;
+        }
+        let (events, epoch, id) = (self.shared.events.clone(), self.epoch, id.to_owned());
+        // Nobody listens once the JobManager has stopped.
+        let reply = Reply::new(move |outcome| drop(events.send(Event::Answered(epoch, id, outcome))));
+        master.trigger(trigger, reply);
+        true
+    }
+
     /// TaskManagers have been told something of a job.
     pub(super) fn on_told(&mut self, id: JobId, told: Told) {
         if let Some(job) = self.jobs.get_mut(&id) {
@@ -99,7 +118,7 @@ impl Term {
                 tracing::warn!("job `{id}` is ignored: its id is not 32 hexadecimal digits");
                 continue;
             };
-            self.submitted(id);
+            self.submitted(id, String::new());
             let desired = job.desired.as_ref().map(|desired| desired.value.state);
             if desired == Some(DesiredState::Canceled) {
                 self.cancel(id);
@@ -112,10 +131,10 @@ impl Term {
     }
 
     /// There is a job; it may be known already.
-    pub(super) fn submitted(&mut self, job: JobId) {
+    pub(super) fn submitted(&mut self, job: JobId, name: String) {
         if !self.jobs.contains_key(&job) && !self.ended.contains(&job) {
             self.runs += 1;
-            self.jobs.insert(job, RunningJob::new(self.runs));
+            self.jobs.insert(job, RunningJob { name, ..RunningJob::new(self.runs) });
             self.read(job, self.runs, None);
         }
     }

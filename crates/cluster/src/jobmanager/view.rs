@@ -1,6 +1,7 @@
 //! What can be seen of a cluster.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use streamkeeper_coordination::election::LeaderDocument;
 use streamkeeper_coordination::jobs::{Job, JobResult, JobState};
@@ -80,9 +81,9 @@ pub struct JobView {
     /// How it is run; `None` when this JobManager does not lead, or has not planned it yet.
     pub settings: Option<JobSettings>,
     /// Its checkpoints since this JobManager leads.
-    pub history: CheckpointHistory,
+    pub history: Arc<CheckpointHistory>,
     /// What has failed since this JobManager leads.
-    pub failures: Failures,
+    pub failures: Arc<Failures>,
     /// `pipeline.max-parallelism`; 0 when this JobManager does not lead, or the job does not run.
     pub max_parallelism: u16,
     /// Its vertices; empty when this JobManager does not lead, or the job does not run.
@@ -93,7 +94,7 @@ pub struct JobView {
 #[derive(Debug, Clone, PartialEq)]
 pub struct VertexView {
     /// What it is.
-    pub shape: VertexShape,
+    pub shape: Arc<VertexShape>,
     /// Its subtasks.
     pub subtasks: Vec<SubtaskView>,
 }
@@ -189,7 +190,7 @@ fn digits(text: &str) -> String {
 }
 
 /// What the vertices of a graph are.
-pub(super) fn shapes(graph: &JobGraph) -> Vec<VertexShape> {
+pub(super) fn shapes(graph: &JobGraph) -> Vec<Arc<VertexShape>> {
     let shape = |vertex: &streamkeeper_dataflow::graph::Vertex| VertexShape {
         id: digits(&vertex.uid),
         slot_sharing_group: digits("default"),
@@ -200,7 +201,7 @@ pub(super) fn shapes(graph: &JobGraph) -> Vec<VertexShape> {
         operators: vertex.operators.clone(),
         inputs: vertex.inputs().iter().map(|edge| (edge.from, edge.exchange)).collect(),
     };
-    graph.vertices.iter().map(shape).collect()
+    graph.vertices.iter().map(shape).map(Arc::new).collect()
 }
 
 /// Metrics under their names.
@@ -260,8 +261,8 @@ pub(super) fn of_documents(id: &str, job: &Job) -> JobView {
         parallelism: spec.map(|s| s.parallelism).or(result.map(|r| r.parallelism)).unwrap_or(0),
         configuration: spec.map(|s| s.configuration.clone()).unwrap_or_default(),
         settings: None,
-        history: CheckpointHistory::default(),
-        failures: Failures::default(),
+        history: Arc::default(),
+        failures: Arc::default(),
         max_parallelism: 0,
         vertices: Vec::new(),
     }

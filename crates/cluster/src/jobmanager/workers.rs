@@ -53,8 +53,10 @@ impl JobWorkers {
                 restore: deployment.restore,
                 attempts: deployment.vertices.clone(),
             }),
-            Order::Trigger(barrier) => Some(Told::Trigger(barrier.checkpoint)),
-            Order::Completed(checkpoint) => Some(Told::Completed(*checkpoint)),
+            Order::Trigger(barrier) => {
+                Some(Told::Trigger(barrier.checkpoint, barrier.kind, barrier.savepoint.clone()))
+            }
+            Order::Completed(checkpoint) | Order::Kept(checkpoint) => Some(Told::Completed(*checkpoint)),
             Order::Aborted(checkpoint) => Some(Told::Aborted(*checkpoint)),
             Order::Cancel(_) | Order::Assign(..) | Order::LimitWatermark(..) | Order::Exit => None,
         }

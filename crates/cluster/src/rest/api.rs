@@ -1,36 +1,50 @@
 //! A request, an answer and an error, as the functions that answer see them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::rejection::{BytesRejection, RawPathParamsRejection};
 use axum::extract::{RawPathParams, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, on};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::RestOptions;
 use crate::error::Error;
 use crate::job_id::JobId;
 use crate::jobmanager::JobManagerHandle;
-use crate::jobmanager::view::JobView;
+use crate::jobmanager::view::{JobView, ProcessStatus};
+use crate::process::ProcessMeter;
 
 /// `Content-Type` of every answer but the page, as Flink writes it.
 pub(super) const JSON: &str = "application/json; charset=UTF-8";
+
+/// Requests at once that write to ZooKeeper.
+const MAX_WRITERS: usize = 4;
 
 /// What all requests share.
 pub(super) struct Api {
     pub(super) handle: JobManagerHandle,
     pub(super) options: RestOptions,
     pub(super) address: SocketAddr,
+    /// Places for those who write to ZooKeeper, which may be away: those who only look must not wait behind them.
+    writers: Arc<Semaphore>,
+    process: Mutex<ProcessMeter>,
 }
 
 impl Api {
     pub(super) fn new(handle: JobManagerHandle, options: RestOptions, address: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { handle, options, address })
+        let writers = Arc::new(Semaphore::new(MAX_WRITERS));
+        Arc::new(Self { handle, options, address, process: Mutex::default(), writers })
+    }
+
+    /// How this process is doing.
+    pub(super) fn process(&self) -> ProcessStatus {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).read()
     }
 
     /// The job that a request is about.
@@ -135,13 +149,14 @@ impl From<Error> for RestError {
         let status = match &error {
             Error::InvalidJob { .. }
             | Error::InvalidObject { .. }
-            | Error::Coordination(Coordination::InvalidName { .. } | Coordination::TooMany { .. })
+            | Error::Coordination(Coordination::InvalidName { .. })
             | Error::Coordination(Coordination::InvalidDocument { .. }) => StatusCode::BAD_REQUEST,
             Error::Coordination(Coordination::NoJob { .. }) => StatusCode::NOT_FOUND,
             Error::Coordination(
                 Coordination::JobExists { .. }
                 | Coordination::JobEnded { .. }
                 | Coordination::ObjectExists { .. }
+                | Coordination::TooMany { .. }
                 | Coordination::Changed { .. },
             ) => StatusCode::CONFLICT,
             Error::Coordination(_) | Error::Stopped(_) | Error::CatalogUnknown => {
@@ -163,7 +178,7 @@ impl IntoResponse for RestError {
 pub(super) type Act = fn(&Api, &Call) -> Result<Reply, RestError>;
 
 /// Lets requests of a method be answered by a function, which may block.
-pub(super) fn serve(method: axum::routing::MethodFilter, act: Act) -> MethodRouter<Arc<Api>> {
+pub(super) fn serve(method: MethodFilter, act: Act) -> MethodRouter<Arc<Api>> {
     type Params = Result<RawPathParams, RawPathParamsRejection>;
     type Read = Result<Bytes, BytesRejection>;
     let answer = move |State(api): State<Arc<Api>>, uri: Uri, params: Params, body: Read| async move {
@@ -171,7 +186,16 @@ pub(super) fn serve(method: axum::routing::MethodFilter, act: Act) -> MethodRout
             Ok(call) => call,
             Err(error) => return error.into_response(),
         };
-        match tokio::task::spawn_blocking(move || act(&api, &call)).await {
+        let writer = match method {
+            MethodFilter::GET => None,
+            _ => match api.writers.clone().try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => return busy().into_response(),
+            },
+        };
+        let answered = tokio::task::spawn_blocking(move || act(&api, &call)).await;
+        drop(writer);
+        match answered {
             Ok(Ok(reply)) => reply.into_response(),
             Ok(Err(error)) => error.into_response(),
             Err(_) => {
@@ -180,6 +204,11 @@ pub(super) fn serve(method: axum::routing::MethodFilter, act: Act) -> MethodRout
         }
     };
     on(method, answer)
+}
+
+fn busy() -> RestError {
+    let message = format!("{MAX_WRITERS} requests wait for ZooKeeper already; try again.");
+    RestError::new(StatusCode::SERVICE_UNAVAILABLE, message)
 }
 
 fn read(

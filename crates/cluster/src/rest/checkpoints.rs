@@ -3,6 +3,7 @@
 //! What is not measured here is 0: how long a barrier waited, what an unaligned checkpoint would have held, the two parts of writing.
 
 use serde_json::{Map, Value, json};
+use streamkeeper_dataflow::element::BarrierKind;
 
 use super::api::{Api, Call, Reply, RestError, unresolved};
 use super::jobs::ms;
@@ -45,7 +46,7 @@ pub(super) fn statistics(api: &Api, call: &Call) -> Result<Reply, RestError> {
         },
         "latest": {
             "completed": history.latest_completed().map(|c| checkpoint(&job, c, false)),
-            "savepoint": null,
+            "savepoint": history.latest_savepoint().map(|c| checkpoint(&job, c, false)),
             "failed": failed.map(|c| checkpoint(&job, c, false)),
             "restored": restored,
         },
@@ -138,7 +139,8 @@ fn find<'a>(job: &'a JobView, call: &Call) -> Result<&'a CheckpointView, RestErr
     job.history.checkpoint(id).ok_or_else(missing)
 }
 
-fn path(job: &JobView, checkpoint: u64) -> String {
+/// Where a checkpoint is.
+pub(super) fn path(job: &JobView, checkpoint: u64) -> String {
     format!("file:{}/chk-{checkpoint}", job.checkpoint_directory)
 }
 
@@ -164,8 +166,8 @@ fn checkpoint(job: &JobView, checkpoint: &CheckpointView, with_tasks: bool) -> V
         "className": status(&checkpoint.outcome).to_lowercase(),
         "id": checkpoint.id,
         "status": status(&checkpoint.outcome),
-        "is_savepoint": false,
-        "savepointFormat": null,
+        "is_savepoint": checkpoint.savepoint.is_some(),
+        "savepointFormat": checkpoint.savepoint.is_some().then_some("CANONICAL"),
         "trigger_timestamp": checkpoint.triggered_ms,
         "latest_ack_timestamp": checkpoint.latest_ack_ms(),
         "checkpointed_size": checkpoint.bytes(),
@@ -176,14 +178,20 @@ fn checkpoint(job: &JobView, checkpoint: &CheckpointView, with_tasks: bool) -> V
         "persisted_data": 0,
         "num_subtasks": job.vertices.iter().map(|v| v.subtasks.len()).sum::<usize>(),
         "num_acknowledged_subtasks": checkpoint.acknowledged.len(),
-        "checkpoint_type": "CHECKPOINT",
+        "checkpoint_type": match checkpoint.kind {
+            BarrierKind::Savepoint => "SAVEPOINT",
+            BarrierKind::Stop { .. } => "SYNC_SAVEPOINT",
+            BarrierKind::Checkpoint | BarrierKind::Reconfigure | BarrierKind::Final => "CHECKPOINT",
+        },
         "tasks": tasks,
     });
     match &checkpoint.outcome {
         Outcome::InProgress => {}
         Outcome::Completed(_) => {
-            shown["external_path"] = path(job, checkpoint.id).into();
-            shown["discarded"] = (!job.checkpoints.contains(&checkpoint.id)).into();
+            let savepoint = checkpoint.savepoint.as_ref().map(|path| format!("file:{path}"));
+            shown["external_path"] = savepoint.unwrap_or_else(|| path(job, checkpoint.id)).into();
+            let kept = checkpoint.savepoint.is_some() || job.checkpoints.contains(&checkpoint.id);
+            shown["discarded"] = (!kept).into();
         }
         Outcome::Failed(at, reason) => {
             shown["failure_timestamp"] = (*at).into();

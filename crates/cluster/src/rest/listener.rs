@@ -1,27 +1,32 @@
-//! A listener that takes so many connections and no more: the others wait to be accepted.
+//! A listener that takes so many connections and no more, and lets go of those on which nothing happens: the others wait to be
+//! accepted.
 
-use std::io::{self, IoSlice};
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Connections at once.
-pub(super) const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 256;
 
 /// See the module's page.
 pub(super) struct Limited {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    idleness_timeout: Duration,
 }
 
 impl Limited {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    pub(super) fn new(listener: TcpListener, idleness_timeout: Duration) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)), idleness_timeout }
     }
 }
 
@@ -34,7 +39,8 @@ impl axum::serve::Listener for Limited {
         let place = self.places.clone().acquire_owned().await.ok();
         let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
         let _ = stream.set_nodelay(true);
-        (Held { stream, _place: place }, address)
+        let timeout = self.idleness_timeout;
+        (Held { stream, timeout, idle: Box::pin(sleep(timeout)), _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -45,7 +51,27 @@ impl axum::serve::Listener for Limited {
 /// A connection in its place.
 pub(super) struct Held {
     stream: TcpStream,
+    timeout: Duration,
+    /// Ends when nothing has been read or written for that long.
+    idle: Pin<Box<Sleep>>,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// What has come of an attempt, unless the time is over.
+    fn or_idle<T>(&mut self, context: &mut Context<'_>, tried: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match tried {
+            Poll::Ready(Ok(done)) => {
+                let deadline = Instant::now() + self.timeout;
+                self.idle.as_mut().reset(deadline);
+                Poll::Ready(Ok(done))
+            }
+            Poll::Pending if self.idle.as_mut().poll(context).is_ready() => {
+                Poll::Ready(Err(ErrorKind::TimedOut.into()))
+            }
+            other => other,
+        }
+    }
 }
 
 impl AsyncRead for Held {
@@ -54,7 +80,8 @@ impl AsyncRead for Held {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let tried = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.or_idle(context, tried)
     }
 }
 
@@ -64,7 +91,8 @@ impl AsyncWrite for Held {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let tried = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.or_idle(context, tried)
     }
 
     fn poll_write_vectored(
@@ -72,7 +100,8 @@ impl AsyncWrite for Held {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let tried = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.or_idle(context, tried)
     }
 
     fn is_write_vectored(&self) -> bool {

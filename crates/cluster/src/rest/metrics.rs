@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use streamkeeper_coordination::jobs::JobState;
 
 use super::api::{Api, Call, Reply, RestError, unresolved};
+use super::checkpoints::path;
 use super::statistics::{AGGREGATES, aggregated};
 use super::task_managers::find;
 use super::vertices::{subtask_of, vertex_of};
@@ -20,7 +21,7 @@ pub(super) fn of_job_manager(api: &Api, call: &Call) -> Result<Reply, RestError>
     let total: usize = view.task_managers.iter().map(|t| t.slots).sum();
     let free: usize = view.task_managers.iter().map(|t| t.free_slots).sum();
     let running = view.jobs.iter().filter(|job| !job.state.is_terminal()).count();
-    let mut metrics = process(&ProcessStatus::of_this());
+    let mut metrics = process(&api.process());
     metrics.push(("numRegisteredTaskManagers".into(), view.task_managers.len().into()));
     metrics.push(("taskSlotsTotal".into(), total.into()));
     metrics.push(("taskSlotsAvailable".into(), free.into()));
@@ -66,6 +67,13 @@ pub(super) fn of_vertex(api: &Api, call: &Call) -> Result<Reply, RestError> {
     Ok(asked(call, metrics.collect()))
 }
 
+/// `GET …/jm-operator-metrics`: of what runs for a vertex in the JobManager, which measures nothing.
+pub(super) fn of_coordinator(api: &Api, call: &Call) -> Result<Reply, RestError> {
+    let job = api.job(call)?;
+    vertex_of(&job, call)?;
+    Ok(asked(call, Vec::new()))
+}
+
 /// `GET …/subtasks/:subtaskindex/metrics`.
 pub(super) fn of_subtask(api: &Api, call: &Call) -> Result<Reply, RestError> {
     let job = api.job(call)?;
@@ -101,6 +109,8 @@ fn of_task(subtask: &SubtaskView) -> Metrics {
 }
 
 fn process(status: &ProcessStatus) -> Metrics {
+    // A share of all processors.
+    let load = status.load_permille as f64 / 1000.0 / (status.cores as f64).max(1.0);
     let metrics = [
         ("Status.JVM.Memory.Heap.Used", status.resident_bytes),
         ("Status.JVM.Memory.Heap.Committed", status.resident_bytes),
@@ -108,7 +118,11 @@ fn process(status: &ProcessStatus) -> Metrics {
         ("Status.JVM.Threads.Count", status.threads),
         ("Status.JVM.FileDescriptor.Open", status.open_files),
     ];
-    metrics.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+    metrics
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .chain([("Status.JVM.CPU.Load".to_owned(), json!(load))])
+        .collect()
 }
 
 fn job(job: &JobView) -> Metrics {
@@ -138,6 +152,7 @@ fn job(job: &JobView) -> Metrics {
         ("lastCheckpointSize", json!(latest.map_or(-1, |c| c.bytes() as i64))),
         ("lastCheckpointFullSize", json!(latest.map_or(-1, |c| c.bytes() as i64))),
         ("lastCheckpointCompletedTimestamp", json!(completed_at)),
+        ("lastCheckpointExternalPath", json!(latest.map_or_else(|| "n/a".into(), |c| path(job, c.id)))),
         ("lastCheckpointRestoreTimestamp", json!(history.last_restored.as_ref().map_or(-1, |r| r.at_ms))),
     ];
     metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -152,7 +167,7 @@ fn asked(call: &Call, metrics: Metrics) -> Reply {
             // As Java writes a double.
             let text = match value.as_f64().filter(|_| value.is_f64()) {
                 Some(number) => format!("{number:?}"),
-                None => value.to_string(),
+                None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
             };
             json!({ "id": name, "value": text })
         }),

@@ -6,7 +6,7 @@
 //!
 //! - `listener`: how many clients are taken; `forward`: from a standby to the leader
 //! - `api`: a request, an answer and an error; `routes`: which path is whose
-//! - `cluster`, `configuration`, `task_managers`, `jobs`, `about`, `vertices`, `checkpoints`, `metrics`: the answers, by topic, with
+//! - `cluster`, `configuration`, `task_managers`, `jobs`, `about`, `vertices`, `checkpoints`, `savepoints`, `metrics`: the answers, by topic, with
 //!   `statistics` (pure); `own`: ours, described by `openapi.json`, and the page
 
 mod about;
@@ -20,6 +20,7 @@ mod listener;
 mod metrics;
 mod own;
 mod routes;
+mod savepoints;
 mod statistics;
 mod task_managers;
 mod vertices;
@@ -29,6 +30,7 @@ use std::future::IntoFuture;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -41,12 +43,24 @@ use crate::jobmanager::JobManagerHandle;
 const MAX_WORKING: usize = 8;
 
 /// How the REST API is served.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RestOptions {
     /// What the process is configured with, to be shown. Values of keys that look like secrets are not.
     pub configuration: BTreeMap<String, String>,
     /// Where the process writes its logs; `None`: nowhere that can be shown.
     pub log_directory: Option<PathBuf>,
+    /// `rest.idleness-timeout`: a connection is closed on which nothing happens for so long, as by Flink after five minutes.
+    pub idleness_timeout: Duration,
+}
+
+impl Default for RestOptions {
+    fn default() -> Self {
+        Self {
+            configuration: BTreeMap::new(),
+            log_directory: None,
+            idleness_timeout: Duration::from_secs(300),
+        }
+    }
 }
 
 /// A port for the REST API that is open, but not served yet. A JobManager that is started meanwhile can publish its address.
@@ -85,12 +99,13 @@ impl RestListener {
             .thread_name("rest-work")
             .build()
             .map_err(Error::Rest)?;
+        let idleness_timeout = options.idleness_timeout;
         let router = routes::router(Api::new(handle, options, self.address));
         let (stop, stopped) = oneshot::channel::<()>();
         let Self { listener, address } = self;
         let serve = move || {
             let served = runtime.block_on(async {
-                let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?);
+                let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?, idleness_timeout);
                 tokio::select! {
                     served = axum::serve(listener, router).into_future() => served,
                     _ = stopped => Ok(()),

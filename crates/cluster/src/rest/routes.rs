@@ -10,7 +10,8 @@ use axum::routing::MethodFilter;
 
 use super::api::{Act, Api, RestError, serve};
 use super::{
-    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, task_managers, vertices,
+    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, savepoints, task_managers,
+    vertices,
 };
 
 /// The longest body of a request.
@@ -34,6 +35,7 @@ const FLINK: Routes = &[
     (GET, "/jobs/{jobid}/plan", about::plan),
     (GET, "/jobs/{jobid}/config", about::config),
     (GET, "/jobs/{jobid}/jobmanager/config", configuration::config_of_job),
+    (GET, "/jobs/{jobid}/jobmanager/environment", configuration::environment_of_job),
     (GET, "/jobs/{jobid}/exceptions", about::exceptions),
     (GET, "/jobs/{jobid}/accumulators", about::accumulators),
     (GET, "/jobs/{jobid}/execution-result", about::result),
@@ -49,11 +51,17 @@ const FLINK: Routes = &[
     (GET, "/jobs/{jobid}/vertices/{vertexid}/backpressure", vertices::back_pressure),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/watermarks", vertices::watermarks),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/metrics", metrics::of_vertex),
+    (GET, "/jobs/{jobid}/vertices/{vertexid}/jm-operator-metrics", metrics::of_coordinator),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/metrics", metrics::of_subtasks),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/accumulators", vertices::subtask_accumulators),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/{subtaskindex}", vertices::subtask),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/{subtaskindex}/attempts/{attempt}", vertices::subtask),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/subtasks/{subtaskindex}/metrics", metrics::of_subtask),
+    (
+        GET,
+        "/jobs/{jobid}/vertices/{vertexid}/subtasks/{subtaskindex}/attempts/{attempt}/accumulators",
+        vertices::attempt_accumulators,
+    ),
     (GET, "/taskmanagers", task_managers::list),
     (GET, "/taskmanagers/metrics", metrics::of_task_managers),
     (GET, "/taskmanagers/{taskmanagerid}", task_managers::details),
@@ -75,13 +83,13 @@ const FLINK: Routes = &[
     (GET, "/jobs/{jobid}/vertices/{vertexid}/flamegraph", about::unsupported_of_job),
     (GET, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
     (MethodFilter::PUT, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
-    (POST, "/jobs/{jobid}/checkpoints", about::unsupported_of_job),
-    (GET, "/jobs/{jobid}/checkpoints/{triggerid}", about::unsupported_of_job),
-    (POST, "/jobs/{jobid}/savepoints", about::unsupported_of_job),
-    (GET, "/jobs/{jobid}/savepoints/{triggerid}", about::unsupported_of_job),
-    (POST, "/jobs/{jobid}/stop", about::unsupported_of_job),
-    (POST, "/savepoint-disposal", about::unsupported),
-    (GET, "/savepoint-disposal/{triggerid}", about::unsupported),
+    (POST, "/jobs/{jobid}/checkpoints", savepoints::checkpoint),
+    (GET, "/jobs/{jobid}/checkpoints/{triggerid}", savepoints::checkpoint_status),
+    (POST, "/jobs/{jobid}/savepoints", savepoints::trigger),
+    (GET, "/jobs/{jobid}/savepoints/{triggerid}", savepoints::savepoint_status),
+    (POST, "/jobs/{jobid}/stop", savepoints::stop),
+    (POST, "/savepoint-disposal", savepoints::dispose),
+    (GET, "/savepoint-disposal/{triggerid}", savepoints::disposal_status),
 ];
 
 const OWN: Routes = &[

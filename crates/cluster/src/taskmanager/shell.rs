@@ -16,7 +16,7 @@ use super::hosted::{HostedJob, tasks_of};
 use super::link::{self, Effect, Link};
 use crate::job_id::JobId;
 use crate::planner::Planner;
-use crate::process::ProcessStatus;
+use crate::process::ProcessMeter;
 use crate::rpc::Heartbeat;
 use crate::rpc::connection::{self, Connection};
 use crate::rpc::message::{
@@ -66,6 +66,7 @@ pub(super) struct Shell {
     failed: BTreeMap<JobId, String>,
     instances: u64,
     next_progress: u64,
+    process: ProcessMeter,
 }
 
 impl Shell {
@@ -83,6 +84,7 @@ impl Shell {
             failed: BTreeMap::new(),
             instances: 0,
             next_progress: 0,
+            process: ProcessMeter::default(),
         }
     }
 
@@ -238,7 +240,8 @@ impl Shell {
         }
         let interval = u64::try_from(self.setup.heartbeat.interval.as_millis()).unwrap_or(1000);
         self.next_progress = now + interval.max(1);
-        self.send(attempt, &FromTaskManager::Process(ProcessStatus::of_this()));
+        let process = self.process.read();
+        self.send(attempt, &FromTaskManager::Process(process));
         let progress: BTreeMap<_, _> =
             self.jobs.iter_mut().filter_map(|(id, job)| Some((*id, job.progress()?))).collect();
         if !progress.is_empty() {

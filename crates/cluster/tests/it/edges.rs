@@ -67,7 +67,7 @@ fn produce<B: Keys>(mut producer: Producer<B>, p: i64, config: Arc<ConfigSnapsho
     };
     let (before, after) = keys.split_at(keys.len() / 2);
     send(&mut producer, before);
-    let barrier = Barrier { checkpoint: 7, kind: BarrierKind::Reconfigure, config };
+    let barrier = Barrier { checkpoint: 7, kind: BarrierKind::Reconfigure, config, savepoint: None };
     producer.broadcast(&Control::Watermark(before.len() as i64)).expect("sent");
     producer.broadcast(&Control::Barrier(barrier)).expect("sent");
     send(&mut producer, after);

@@ -2,11 +2,14 @@
 //!
 //! Invariants: at most one checkpoint is in flight; ids only grow; `Write` follows the acknowledgement of every task,
 //! `Completed` follows `Write`; nothing is triggered while a region restarts; after the final checkpoint there is none. Every
-//! barrier carries the newest configuration; one that no completed checkpoint holds yet causes a checkpoint of its own.
+//! barrier carries the newest configuration; one that no completed checkpoint holds yet causes a checkpoint of its own. What a
+//! user asks for comes before what is due; of a savepoint neither its failure nor its success says anything of the checkpoints
+//! that the job restarts from.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::checkpoint::requests::{Request, RequestId, Requests};
 use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::graph::VertexId;
 use crate::live_config::ConfigSnapshot;
@@ -49,6 +52,8 @@ pub enum Event {
     AllFinished,
     /// The configuration has changed.
     Reconfigured(Arc<ConfigSnapshot>),
+    /// A user asks for a checkpoint.
+    Requested(Request),
 }
 
 /// What to do.
@@ -64,6 +69,8 @@ pub enum Effect {
     Aborted(CheckpointId, String),
     /// Too many failed in a row.
     FailJob(String),
+    /// The checkpoint that was asked for is complete, or why there is none.
+    Answered(RequestId, Result<CheckpointId, String>),
 }
 
 #[derive(Debug)]
@@ -72,6 +79,14 @@ struct InFlight {
     missing: BTreeSet<Subtask>,
     started: Timestamp,
     writing: bool,
+    request: Option<RequestId>,
+}
+
+impl InFlight {
+    /// The job does not restart from it.
+    fn is_savepoint(&self) -> bool {
+        self.barrier.kind == BarrierKind::Savepoint
+    }
 }
 
 /// Changes of the configuration within this time after the start of a checkpoint share the next one; a longer `min-pause`
@@ -98,6 +113,7 @@ pub struct CheckpointCoordinator {
     changed: bool,
     /// A change causes no checkpoint before this time.
     change_not_before: Timestamp,
+    requests: Requests,
 }
 
 impl CheckpointCoordinator {
@@ -124,6 +140,7 @@ impl CheckpointCoordinator {
             snapshot,
             changed: false,
             change_not_before: now_ms,
+            requests: Requests::default(),
         }
     }
 
@@ -163,12 +180,16 @@ impl CheckpointCoordinator {
             }
             Event::Written(checkpoint) => {
                 if let Some(flight) = self.in_flight.take_if(|f| f.barrier.checkpoint == checkpoint) {
-                    self.failures_in_a_row = 0;
-                    self.done = flight.barrier.kind == BarrierKind::Final;
-                    self.pause(flight.started, now_ms);
-                    self.change_not_before =
-                        self.change_not_before.max(now_ms + self.config.min_pause_ms.min(CHANGE_PAUSE_MS));
-                    self.changed = self.changed && flight.barrier.config != self.snapshot;
+                    self.pause(&flight, now_ms);
+                    if !flight.is_savepoint() {
+                        self.failures_in_a_row = 0;
+                        self.done = flight.barrier.kind.ends_job();
+                        self.change_not_before = self
+                            .change_not_before
+                            .max(now_ms + self.config.min_pause_ms.min(CHANGE_PAUSE_MS));
+                        self.changed = self.changed && flight.barrier.config != self.snapshot;
+                    }
+                    effects.extend(flight.request.map(|request| Effect::Answered(request, Ok(checkpoint))));
                     effects.push(Effect::Completed(flight.barrier));
                 }
             }
@@ -182,7 +203,7 @@ impl CheckpointCoordinator {
                 self.all_finished = false;
                 // What is being written is complete: it becomes the checkpoint to restart from.
                 if let Some(flight) = self.in_flight.take_if(|f| !f.writing) {
-                    effects.push(Effect::Aborted(flight.barrier.checkpoint, "a task failed".into()));
+                    give_up(&flight, "a task failed", &mut effects);
                 }
             }
             Event::Resumed => {
@@ -200,6 +221,7 @@ impl CheckpointCoordinator {
                     self.changed = true;
                 }
             }
+            Event::Requested(request) => effects.extend(self.requests.add(request)),
         }
         let timed_out =
             |f: &InFlight| !f.writing && now_ms.saturating_sub(f.started) >= self.config.timeout_ms;
@@ -208,18 +230,25 @@ impl CheckpointCoordinator {
         }
         if self.in_flight.is_none() && !self.suspended && !self.done {
             if self.all_finished {
-                effects.push(self.trigger(BarrierKind::Final, now_ms));
+                effects.push(self.trigger(BarrierKind::Final, None, now_ms));
+            } else if let Some(request) = self.requests.next() {
+                effects.push(self.trigger(request.kind, Some(request), now_ms));
             } else if self.next_trigger.is_some_and(|due| due <= now_ms) {
-                effects.push(self.trigger(BarrierKind::Checkpoint, now_ms));
+                effects.push(self.trigger(BarrierKind::Checkpoint, None, now_ms));
             } else if self.change_due().is_some_and(|due| due <= now_ms) {
-                effects.push(self.trigger(BarrierKind::Reconfigure, now_ms));
+                effects.push(self.trigger(BarrierKind::Reconfigure, None, now_ms));
             }
+        }
+        if self.done || self.all_finished {
+            self.requests.refuse("the job has come to its end", &mut effects);
         }
         effects
     }
 
-    fn trigger(&mut self, kind: BarrierKind, now_ms: Timestamp) -> Effect {
-        let barrier = Barrier { checkpoint: self.next_id, kind, config: self.snapshot.clone() };
+    fn trigger(&mut self, kind: BarrierKind, request: Option<Request>, now_ms: Timestamp) -> Effect {
+        let (request, savepoint) = request.map(|request| (request.id, request.savepoint)).unzip();
+        let (config, savepoint) = (self.snapshot.clone(), savepoint.flatten());
+        let barrier = Barrier { checkpoint: self.next_id, kind, config, savepoint };
         self.next_id += 1;
         self.change_not_before = now_ms + CHANGE_PAUSE_MS;
         self.in_flight = Some(InFlight {
@@ -227,16 +256,20 @@ impl CheckpointCoordinator {
             missing: self.tasks.clone(),
             started: now_ms,
             writing: false,
+            request,
         });
         Effect::Trigger(barrier)
     }
 
     fn abort(&mut self, reason: String, now_ms: Timestamp, effects: &mut Vec<Effect>) {
         let Some(flight) = self.in_flight.take() else { return };
+        self.pause(&flight, now_ms);
+        give_up(&flight, &reason, effects);
+        if flight.barrier.savepoint.is_some() {
+            return;
+        }
         self.failures_in_a_row += 1;
-        self.pause(flight.started, now_ms);
         self.change_not_before = now_ms + CHANGE_RETRY_MS;
-        effects.push(Effect::Aborted(flight.barrier.checkpoint, reason.clone()));
         if self.failures_in_a_row > self.config.tolerable_failures {
             self.done = true;
             effects.push(Effect::FailJob(format!(
@@ -246,10 +279,19 @@ impl CheckpointCoordinator {
         }
     }
 
-    fn pause(&mut self, started: Timestamp, now_ms: Timestamp) {
+    /// Says when the next one is due. A savepoint does not put it off.
+    fn pause(&mut self, ended: &InFlight, now_ms: Timestamp) {
         let after = now_ms + self.config.min_pause_ms;
-        self.next_trigger = self.config.interval_ms.map(|interval| (started + interval).max(after));
+        self.next_trigger = match (self.next_trigger, self.config.interval_ms) {
+            (Some(due), _) if ended.barrier.savepoint.is_some() => Some(due.max(after)),
+            (_, interval) => interval.map(|interval| (ended.started + interval).max(after)),
+        };
     }
+}
+
+fn give_up(flight: &InFlight, reason: &str, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Aborted(flight.barrier.checkpoint, reason.to_owned()));
+    effects.extend(flight.request.map(|request| Effect::Answered(request, Err(reason.to_owned()))));
 }
 
 #[cfg(test)]
@@ -268,7 +310,7 @@ mod tests {
     }
 
     fn barrier(checkpoint: CheckpointId, kind: BarrierKind) -> Barrier {
-        Barrier { checkpoint, kind, config: Arc::default() }
+        Barrier { checkpoint, kind, config: Arc::default(), savepoint: None }
     }
 
     #[test]
@@ -325,7 +367,7 @@ mod tests {
     }
 
     fn configured(checkpoint: CheckpointId, kind: BarrierKind, revision: u64) -> Barrier {
-        Barrier { checkpoint, kind, config: snapshot(revision) }
+        Barrier { checkpoint, kind, config: snapshot(revision), savepoint: None }
     }
 
     fn snapshot(revision: u64) -> Arc<ConfigSnapshot> {

@@ -3,6 +3,8 @@
 //! Invariant: a manifest that parses and matches its checksum describes a checkpoint whose state objects were durable
 //! before it was written. Each piece of state has a checksum of its own, checked when it is read.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::element::{BarrierKind, CheckpointId};
@@ -33,12 +35,24 @@ pub struct Manifest {
     /// The configuration that its barrier brought: what a restore begins with.
     #[serde(default, skip_serializing_if = "ConfigSnapshot::is_empty")]
     pub config: ConfigSnapshot,
+    /// The savepoint that holds the state, when the job began with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Uids of all operators of the job.
     pub operators: Vec<String>,
     /// Uids of vertices all of whose subtasks had finished.
     pub finished: Vec<String>,
     /// The pieces of state.
     pub states: Vec<StateEntry>,
+}
+
+/// Where a job has its first state from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The savepoint's directory.
+    pub savepoint: PathBuf,
+    /// It is the job's, and is deleted when the job does not need it any more.
+    pub claimed: bool,
 }
 
 /// One named state of one subtask.
@@ -54,7 +68,7 @@ pub struct StateEntry {
     pub fingerprint: String,
     /// First and last key group inside.
     pub key_groups: (u16, u16),
-    /// The object, relative to the checkpoint directory of the lineage.
+    /// The object, relative to the checkpoint directory of the lineage, or to the savepoint; absolute, when it is in another one.
     pub object: String,
     /// Position in the object, bytes.
     pub offset: u64,
@@ -148,6 +162,7 @@ mod tests {
             timestamp_ms: 5,
             max_parallelism: 128,
             config: ConfigSnapshot::default(),
+            origin: None,
             operators: vec!["a".into()],
             finished: vec![],
             states: vec![],

@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::fault;
 use crate::state::{SnapshotFn, StateSegment, StateWriter};
 
-const MANIFEST: &str = "_metadata";
-const POINTER: &str = "_latest";
+pub(super) const MANIFEST: &str = "_metadata";
+pub(super) const POINTER: &str = "_latest";
 
 /// Which checkpoints of a lineage are complete, the latest last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub struct CheckpointStorage {
     lineage: String,
     /// Whether what is written here outlives the process.
     durable: bool,
+    /// It holds one savepoint and nothing else.
+    savepoint: bool,
 }
 
 impl CheckpointStorage {
@@ -83,6 +85,19 @@ impl CheckpointStorage {
         Self::new(Arc::new(InMemory::new()), "memory".into(), lineage, false)
     }
 
+    /// One savepoint, in a directory of its own, which is created when something is written.
+    ///
+    /// # Errors
+    /// When the directory is no local one, or the I/O runtime cannot be started.
+    pub(super) fn savepoint(directory: &std::path::Path) -> Result<Self, Error> {
+        let location = directory.display().to_string();
+        let fail = |reason: String| Error::InvalidJob(format!("savepoint {location}: {reason}"));
+        std::fs::create_dir_all(directory).map_err(|e| fail(e.to_string()))?;
+        let store = LocalFileSystem::new_with_prefix(directory).map_err(|e| fail(e.to_string()))?;
+        let storage = Self::new(Arc::new(store.with_fsync(true)), location, "", true)?;
+        Ok(Self { savepoint: true, ..storage })
+    }
+
     fn new(
         store: Arc<dyn ObjectStore>,
         location: String,
@@ -93,7 +108,7 @@ impl CheckpointStorage {
             .max_blocking_threads(1)
             .build()
             .map_err(|e| Error::InvalidJob(format!("the checkpoint writer cannot start: {e}")))?;
-        Ok(Self { store, runtime, location, lineage: lineage.to_owned(), durable })
+        Ok(Self { store, runtime, location, lineage: lineage.to_owned(), durable, savepoint: false })
     }
 
     /// Whether checkpoints outlive the process.
@@ -102,7 +117,16 @@ impl CheckpointStorage {
     }
 
     fn path(&self, name: &str) -> Path {
-        Path::from(format!("{}/{name}", self.lineage))
+        if self.savepoint { Path::from(name) } else { Path::from(format!("{}/{name}", self.lineage)) }
+    }
+
+    /// What belongs to a checkpoint, below [`CheckpointStorage::path`].
+    fn object(&self, checkpoint: CheckpointId, name: &str) -> String {
+        if self.savepoint { name.to_owned() } else { format!("chk-{checkpoint}/{name}") }
+    }
+
+    fn state_object(&self, checkpoint: CheckpointId, writer: &str) -> String {
+        self.object(checkpoint, &format!("state-{writer}"))
     }
 
     fn read_error(&self, object: &str, reason: impl std::fmt::Display) -> Error {
@@ -118,7 +142,7 @@ impl CheckpointStorage {
     ) -> Result<Vec<StateEntry>, Error> {
         let fail =
             |reason: String| Error::CheckpointWrite { checkpoint, location: self.location.clone(), reason };
-        let object = state_object(checkpoint, writer);
+        let object = self.state_object(checkpoint, writer);
         let (mut offset, mut states) = (0u64, Vec::new());
         if snapshots.is_empty() {
             return Ok(states);
@@ -162,7 +186,7 @@ impl CheckpointStorage {
             |reason: String| Error::CheckpointWrite { checkpoint, location: self.location.clone(), reason };
         let text = manifest.encode().map_err(fail)?;
         let size = manifest.states.iter().map(|state| state.length).sum::<u64>() + text.len() as u64;
-        let path = self.path(&format!("chk-{checkpoint}/{MANIFEST}"));
+        let path = self.path(&self.object(checkpoint, MANIFEST));
         let put = self.store.put(&path, PutPayload::from(text.into_bytes()));
         self.runtime.block_on(put).map_err(|e| fail(e.to_string()))?;
         fault::point("manifest-written");
@@ -186,15 +210,7 @@ impl CheckpointStorage {
         checkpoint: CheckpointId,
         wanted: impl Fn(&StateEntry) -> bool,
     ) -> Result<Restored, Error> {
-        let name = format!("chk-{checkpoint}/{MANIFEST}");
-        let text = self.get(&name)?.ok_or_else(|| {
-            self.read_error(
-                &name,
-                "there is no such checkpoint; name one that completed, or start without it",
-            )
-        })?;
-        let text = std::str::from_utf8(&text).map_err(|e| self.read_error(&name, e))?;
-        let manifest = Manifest::decode(text).map_err(|reason| self.read_error(&name, reason))?;
+        let manifest = self.manifest(checkpoint)?;
         let mut objects: std::collections::BTreeMap<&str, Vec<u8>> = std::collections::BTreeMap::new();
         let mut segments = Vec::new();
         for entry in manifest.states.iter().filter(|entry| wanted(entry)) {
@@ -207,6 +223,22 @@ impl CheckpointStorage {
             segments.push(self.segment(entry, &objects[entry.object.as_str()])?);
         }
         Ok(Restored { manifest, segments: Arc::new(segments) })
+    }
+
+    /// Reads the manifest of a checkpoint.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn manifest(&self, checkpoint: CheckpointId) -> Result<Manifest, Error> {
+        let name = self.object(checkpoint, MANIFEST);
+        let text = self.get(&name)?.ok_or_else(|| {
+            self.read_error(
+                &name,
+                "there is no such checkpoint; name one that completed, or start without it",
+            )
+        })?;
+        let text = std::str::from_utf8(&text).map_err(|e| self.read_error(&name, e))?;
+        Manifest::decode(text).map_err(|reason| self.read_error(&name, reason))
     }
 
     fn segment(&self, entry: &StateEntry, object: &[u8]) -> Result<StateSegment, Error> {
@@ -239,7 +271,15 @@ impl CheckpointStorage {
         })
     }
 
+    /// An object, by its name here; state of a savepoint is named by its absolute path.
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        if name.starts_with('/') {
+            return match std::fs::read(name) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(Error::CheckpointRead { location: name.into(), reason: e.to_string() }),
+            };
+        }
         self.runtime.block_on(async {
             match self.store.get(&self.path(name)).await {
                 Ok(found) => Ok(Some(found.bytes().await.map_err(|e| self.read_error(name, e))?.into())),
@@ -249,8 +289,14 @@ impl CheckpointStorage {
         })
     }
 
-    /// Removes a checkpoint that no pointer names any more. What cannot be removed stays as garbage.
+    /// Removes a checkpoint that no pointer names any more, and the savepoint that it owns. What cannot be removed stays as garbage.
     pub(crate) fn delete(&self, checkpoint: CheckpointId) {
+        let origin = self.manifest(checkpoint).ok().and_then(|manifest| manifest.origin);
+        if let Some(origin) = origin.filter(|origin| origin.claimed)
+            && let Err(error) = super::savepoint::dispose(&origin.savepoint)
+        {
+            tracing::warn!("the claimed savepoint {} is not removed: {error}", origin.savepoint.display());
+        }
         let objects = self.runtime.block_on(async {
             let prefix = self.path(&format!("chk-{checkpoint}"));
             self.store.list_with_delimiter(Some(&prefix)).await
@@ -263,7 +309,7 @@ impl CheckpointStorage {
 
     /// Removes what `writer` has written of a checkpoint that was given up.
     pub(crate) fn delete_state(&self, checkpoint: CheckpointId, writer: &str) {
-        self.delete_object(&self.path(&state_object(checkpoint, writer)));
+        self.delete_object(&self.path(&self.state_object(checkpoint, writer)));
     }
 
     fn delete_object(&self, path: &Path) {
@@ -272,10 +318,6 @@ impl CheckpointStorage {
             Err(e) => tracing::warn!("cannot delete {path} of an old checkpoint: {e}"),
         }
     }
-}
-
-fn state_object(checkpoint: CheckpointId, writer: &str) -> String {
-    format!("chk-{checkpoint}/state-{writer}")
 }
 
 /// The pointer as a file beside the checkpoints.
@@ -302,64 +344,4 @@ impl CheckpointStore for CheckpointStorage {
         fault::point("pointer-written");
         Ok(())
     }
-}
-
-/// What the user named to restore from: directory, lineage and checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
-    /// The checkpoint directory (`execution.checkpointing.dir`).
-    pub directory: std::path::PathBuf,
-    /// The lineage within it.
-    pub lineage: String,
-    /// The checkpoint.
-    pub checkpoint: CheckpointId,
-}
-
-/// Finds the checkpoint that `path` names: a `chk-<n>` directory, its `_metadata`, the directory of a lineage (its
-/// latest), or a checkpoint directory with one lineage in it.
-///
-/// # Errors
-/// When there is none, or more than one could be meant.
-pub fn locate(path: &std::path::Path) -> Result<Location, Error> {
-    let fail = |reason: String| Error::CheckpointRead { location: path.display().to_string(), reason };
-    let path = if path.file_name().is_some_and(|name| name == MANIFEST) {
-        path.parent().unwrap_or(path)
-    } else {
-        path
-    };
-    if !path.is_dir() {
-        return Err(fail("there is no such directory".into()));
-    }
-    let path = path.canonicalize().map_err(|e| fail(e.to_string()))?;
-    let name =
-        |p: &std::path::Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let parent = |p: &std::path::Path| p.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
-    if let Some(id) = name(&path).strip_prefix("chk-") {
-        let checkpoint = id.parse().map_err(|_| fail(format!("`{id}` is not a checkpoint's number")))?;
-        let lineage = parent(&path);
-        return Ok(Location { directory: parent(&lineage), lineage: name(&lineage), checkpoint });
-    }
-    let lineage_directory = if path.join(POINTER).is_file() {
-        path
-    } else {
-        let entries = std::fs::read_dir(&path).map_err(|e| fail(e.to_string()))?;
-        let lineages: Vec<_> =
-            entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join(POINTER).is_file()).collect();
-        match lineages.as_slice() {
-            [] => return Err(fail("no completed checkpoint is in it".into())),
-            [only] => only.clone(),
-            many => {
-                return Err(fail(format!(
-                    "it holds checkpoints of {} runs; name one of its directories",
-                    many.len()
-                )));
-            }
-        }
-    };
-    let (directory, lineage) = (parent(&lineage_directory), name(&lineage_directory));
-    let pointer = CheckpointStorage::directory(&directory, &lineage)?.load().map_err(fail)?;
-    let checkpoint = pointer
-        .and_then(|p| p.retained.last().copied())
-        .ok_or_else(|| fail("no completed checkpoint is in it".into()))?;
-    Ok(Location { directory, lineage, checkpoint })
 }

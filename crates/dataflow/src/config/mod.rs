@@ -65,6 +65,10 @@ const KEYS: &[Key] = &[
     ("execution.checkpointing.dir", Kind::Directory, ""),
     ("state.checkpoints.dir", Kind::Directory, ""),
     ("execution.state-recovery.path", Kind::Directory, ""),
+    ("execution.state-recovery.ignore-unclaimed-state", Kind::Boolean, "false"),
+    ("execution.state-recovery.claim-mode", Kind::OneOf(&["NO_CLAIM", "CLAIM"]), "NO_CLAIM"),
+    ("execution.checkpointing.savepoint-dir", Kind::Directory, ""),
+    ("state.savepoints.dir", Kind::Directory, ""),
     ("execution.checkpointing.mode", Kind::OneOf(&["EXACTLY_ONCE"]), "EXACTLY_ONCE"),
     ("restart-strategy.type", Kind::OneOf(STRATEGIES), ""),
     ("restart-strategy", Kind::OneOf(STRATEGIES), ""),
@@ -199,6 +203,7 @@ impl Config {
     /// How a job is run.
     pub fn job(&self) -> JobSettings {
         let interval = self.duration("execution.checkpointing.interval");
+        let is = |key: &str, value: &str| self.get(key).is_some_and(|v| v.trim().eq_ignore_ascii_case(value));
         let buffer_timeout = self.first(&["execution.buffer-timeout.interval", "execution.buffer-timeout"]);
         JobSettings {
             name: self.get("pipeline.name").map(str::to_owned),
@@ -208,7 +213,11 @@ impl Config {
             tolerable_failures: self.integer("execution.checkpointing.tolerable-failed-checkpoints") as u32,
             num_retained: self.integer("execution.checkpointing.num-retained").max(1) as usize,
             checkpoint_directory: self.directory(&["execution.checkpointing.dir", "state.checkpoints.dir"]),
+            savepoint_directory: self
+                .directory(&["execution.checkpointing.savepoint-dir", "state.savepoints.dir"]),
             recovery_path: self.directory(&["execution.state-recovery.path"]),
+            allow_non_restored_state: is("execution.state-recovery.ignore-unclaimed-state", "true"),
+            claim: is("execution.state-recovery.claim-mode", "CLAIM"),
             restart: self.restart_strategy(),
             buffer_timeout: buffer_timeout.and_then(|value| parse_duration(value).ok()).unwrap_or_default(),
         }
@@ -264,8 +273,14 @@ pub struct JobSettings {
     pub num_retained: usize,
     /// `execution.checkpointing.dir`.
     pub checkpoint_directory: Option<PathBuf>,
-    /// `execution.state-recovery.path`: the checkpoint to start from.
+    /// `execution.checkpointing.savepoint-dir`: where savepoints go when nobody says.
+    pub savepoint_directory: Option<PathBuf>,
+    /// `execution.state-recovery.path`: the checkpoint or savepoint to start from.
     pub recovery_path: Option<PathBuf>,
+    /// `execution.state-recovery.ignore-unclaimed-state`: drop the state of operators that the job does not have.
+    pub allow_non_restored_state: bool,
+    /// `execution.state-recovery.claim-mode` is `CLAIM`: the savepoint is the job's from then on.
+    pub claim: bool,
     /// `restart-strategy.*`.
     pub restart: RestartStrategy,
     /// `execution.buffer-timeout.interval`.
@@ -316,7 +331,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(nanos_per_unit).map(Duration::from_nanos).ok_or_else(invalid)
 }
 
-fn parse_directory(text: &str) -> Result<PathBuf, String> {
+/// A local directory: `file:///path`, `file:/path` or a plain path.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_directory(text: &str) -> Result<PathBuf, String> {
     let text = text.trim();
     let path = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
     if path.contains("://") {

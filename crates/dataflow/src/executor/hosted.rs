@@ -100,8 +100,12 @@ mod tests {
         let id = TaskId { vertex: 0, subtask: 0, attempt: 0 };
         let mut task = Hosted::new(id, Arc::default(), 0);
         let split = |id: &str| Assignment::Split(Split { id: id.into(), payload: Vec::new(), watermark: 0 });
-        let barrier =
-            |checkpoint| Barrier { checkpoint, kind: BarrierKind::Checkpoint, config: Arc::default() };
+        let barrier = |checkpoint| Barrier {
+            checkpoint,
+            kind: BarrierKind::Checkpoint,
+            config: Arc::default(),
+            savepoint: None,
+        };
         task.assign(split("a"));
         task.trigger(&barrier(1));
         task.assign(split("b"));

@@ -212,6 +212,10 @@ impl Runner {
                 self.complete(checkpoint);
                 self.tasks.values_mut().for_each(|task| task.completed(checkpoint));
             }
+            Order::Kept(savepoint) => {
+                self.highest_checkpoint = self.highest_checkpoint.max(savepoint);
+                self.snapshots.forget(savepoint);
+            }
             Order::Aborted(checkpoint) => self.abort(checkpoint),
             Order::Exit => self.tasks.values().for_each(|task| task.send(Mail::Exit)),
         }
@@ -241,10 +245,15 @@ impl Runner {
         self.tasks.values().for_each(|task| task.send(Mail::Aborted(checkpoint)));
     }
 
-    /// Waits for no barrier any more. What is written stays: the checkpoint may be complete without anybody here knowing.
+    /// Waits for no barrier any more. What is written stays: the checkpoint may be complete without anybody here knowing. Sources
+    /// wait for none; those that have stopped with a savepoint stay so until somebody knows whether the job has.
     fn interrupt(&mut self) {
         self.snapshots.interrupt(self.highest_checkpoint);
-        self.tasks.values().for_each(|task| task.send(Mail::Aborted(self.highest_checkpoint)));
+        for ((v, _), task) in &self.tasks {
+            if !self.setup.graph.vertices[*v].is_source() {
+                task.send(Mail::Aborted(self.highest_checkpoint));
+            }
+        }
     }
 
     fn pause(&mut self, pause: bool) {
@@ -281,12 +290,12 @@ impl Runner {
                 hosted.state = TaskState::Finished;
                 self.report(Report::Finished(task));
             }
-            TaskEvent::Snapshot { task, checkpoint, state } => {
+            TaskEvent::Snapshot { task, checkpoint, savepoint, state } => {
                 if self.current(task).is_none() {
                     return;
                 }
                 self.highest_checkpoint = self.highest_checkpoint.max(checkpoint);
-                self.snapshots.add(checkpoint, task, state);
+                self.snapshots.add(checkpoint, task, state, savepoint);
                 let missing = |hosted: &Hosted| {
                     !matches!(hosted.state, TaskState::Exited(_))
                         && !self.snapshots.has(checkpoint, hosted.id)

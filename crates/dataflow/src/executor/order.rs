@@ -64,6 +64,8 @@ pub enum Order {
     LimitWatermark(TaskId, Timestamp),
     /// The checkpoint is durable: commit.
     Completed(CheckpointId),
+    /// The savepoint of this number is complete: it stays. Nothing is committed for it.
+    Kept(CheckpointId),
     /// This checkpoint, and all before it that have not completed, never will.
     Aborted(CheckpointId),
     /// The job is done: tasks leave.

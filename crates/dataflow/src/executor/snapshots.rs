@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use super::order::Report;
 use super::{Event, Runner};
 use crate::checkpoint::manifest::StateEntry;
+use crate::checkpoint::savepoint;
 use crate::element::CheckpointId;
 use crate::state::SnapshotFn;
 use crate::task::TaskId;
@@ -22,6 +23,8 @@ struct Pending {
     /// Its state is in the storage, or on its way there.
     begun: bool,
     aborted: bool,
+    /// Where it is written; `None`: with the job's checkpoints.
+    savepoint: Option<String>,
 }
 
 /// The checkpoints that have not completed.
@@ -33,11 +36,18 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn add(&mut self, checkpoint: CheckpointId, task: TaskId, state: Vec<(String, SnapshotFn)>) {
+    pub(super) fn add(
+        &mut self,
+        checkpoint: CheckpointId,
+        task: TaskId,
+        state: Vec<(String, SnapshotFn)>,
+        savepoint: Option<String>,
+    ) {
         if checkpoint > self.closed {
             let pending = self.pending.entry(checkpoint).or_default();
             pending.tasks.insert(task);
             pending.snapshots.extend(state);
+            pending.savepoint = savepoint;
         }
     }
 
@@ -51,7 +61,8 @@ impl Snapshots {
         self.pending.retain(|id, _| *id > checkpoint);
     }
 
-    /// Gives up all up to `checkpoint`. Returns those whose objects can be removed now.
+    /// Gives up all up to `checkpoint`. Returns those whose objects can be removed now. Of a savepoint, the master may have told the
+    /// user before it went: what the master knows of, only the master removes.
     pub(super) fn abort(&mut self, checkpoint: CheckpointId) -> Vec<CheckpointId> {
         self.closed = self.closed.max(checkpoint);
         let mut written = Vec::new();
@@ -61,7 +72,7 @@ impl Snapshots {
             }
             pending.aborted = true;
             pending.snapshots.clear();
-            if pending.begun && pending.writer.is_none() {
+            if pending.begun && pending.writer.is_none() && pending.savepoint.is_none() {
                 written.push(*id);
             }
             pending.writer.is_some()
@@ -92,9 +103,14 @@ impl Runner {
         pending.begun = true;
         let snapshots = std::mem::take(&mut pending.snapshots);
         let (storage, events) = (self.setup.storage.clone(), self.events.clone());
-        let worker = self.setup.worker.id.clone();
+        let (worker, savepoint) = (self.setup.worker.id.clone(), pending.savepoint.clone());
         let write = move || {
-            let written = storage.write_state(checkpoint, &worker, snapshots);
+            let written = match savepoint {
+                None => storage.write_state(checkpoint, &worker, snapshots),
+                Some(savepoint) => {
+                    savepoint::storage(&savepoint).and_then(|s| s.write_state(checkpoint, &worker, snapshots))
+                }
+            };
             // An executor that is gone does not need to know.
             let _ = events.send(Event::Written(checkpoint, written.map_err(|e| e.to_string())));
         };
@@ -111,8 +127,14 @@ impl Runner {
             let _ = writer.join();
         }
         if pending.aborted {
-            self.snapshots.pending.remove(&checkpoint);
-            self.setup.storage.delete_state(checkpoint, &self.setup.worker.id);
+            let savepoint = self.snapshots.pending.remove(&checkpoint).and_then(|pending| pending.savepoint);
+            let worker = &self.setup.worker.id;
+            match savepoint.map(|savepoint| savepoint::storage(&savepoint)) {
+                None => self.setup.storage.delete_state(checkpoint, worker),
+                // The master does not know of it yet, so the savepoint is not complete.
+                Some(Ok(storage)) => storage.delete_state(checkpoint, worker),
+                Some(Err(error)) => tracing::warn!("{error}"),
+            }
             return;
         }
         let tasks = pending.tasks.iter().copied().collect();

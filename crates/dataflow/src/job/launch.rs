@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{JobConfig, JobHandle, new_lineage, start};
 use crate::checkpoint::coordinator::CoordinatorConfig;
-use crate::checkpoint::storage::{CheckpointStorage, locate};
+use crate::checkpoint::location::{Found, find};
+use crate::checkpoint::savepoint;
+use crate::checkpoint::storage::CheckpointStorage;
 use crate::config::JobSettings;
 use crate::error::Error;
 use crate::graph::JobGraph;
@@ -15,7 +17,7 @@ use crate::live_config::ConfigSnapshot;
 /// Bytes that wait between two subtasks.
 const CHANNEL_CAPACITY_BYTES: usize = 1 << 20;
 
-/// Starts a job: from the checkpoint that `from` names (see [`locate`]), under that one's lineage, or afresh. Checkpoints are
+/// Starts a job: from the checkpoint that `from` names (see [`find`]), under that one's lineage, with a savepoint, or afresh. Checkpoints are
 /// kept in `settings.checkpoint_directory`, or in memory. `config` is what its rows are computed under, [`JobHandle::reconfigure`]
 /// changes it.
 ///
@@ -29,27 +31,41 @@ pub fn launch(
     config: Arc<ConfigSnapshot>,
 ) -> Result<JobHandle, Error> {
     let (storage, lineage, restore) = match from {
-        Some(path) => {
-            let location = locate(path)?;
-            let storage = CheckpointStorage::directory(&location.directory, &location.lineage)?;
-            let restored = storage.read(location.checkpoint)?;
-            tracing::info!(
-                checkpoint = location.checkpoint,
-                lineage = location.lineage,
-                "resuming from a checkpoint"
-            );
-            (storage, location.lineage, Some(restored))
-        }
+        Some(path) => match find(path)? {
+            Found::Checkpoint(location) => {
+                let storage = CheckpointStorage::directory(&location.directory, &location.lineage)?;
+                let restored = storage.read(location.checkpoint)?;
+                tracing::info!(
+                    checkpoint = location.checkpoint,
+                    lineage = location.lineage,
+                    "resuming from a checkpoint"
+                );
+                (storage, location.lineage, Some(restored))
+            }
+            Found::Savepoint(path) => {
+                let (storage, lineage) = fresh(settings)?;
+                let checkpoint = savepoint::import(&storage, &lineage, &path, settings.claim)?;
+                let restored = storage.read(checkpoint)?;
+                tracing::info!(savepoint = %path.display(), lineage, "beginning with a savepoint");
+                (storage, lineage, Some(restored))
+            }
+        },
         None => {
-            let lineage = new_lineage();
-            let storage = match &settings.checkpoint_directory {
-                Some(directory) => CheckpointStorage::directory(directory, &lineage)?,
-                None => CheckpointStorage::in_memory(&lineage)?,
-            };
+            let (storage, lineage) = fresh(settings)?;
             (storage, lineage, None)
         }
     };
     start(graph, job_config(name, lineage, settings, config), storage, restore)
+}
+
+/// A lineage of its own, and where its checkpoints are.
+fn fresh(settings: &JobSettings) -> Result<(CheckpointStorage, String), Error> {
+    let lineage = new_lineage();
+    let storage = match &settings.checkpoint_directory {
+        Some(directory) => CheckpointStorage::directory(directory, &lineage)?,
+        None => CheckpointStorage::in_memory(&lineage)?,
+    };
+    Ok((storage, lineage))
 }
 
 /// How a job with these settings is run.
@@ -74,5 +90,6 @@ pub fn job_config(
         channel_capacity_bytes: CHANNEL_CAPACITY_BYTES,
         buffer_timeout: settings.buffer_timeout,
         config,
+        allow_non_restored_state: settings.allow_non_restored_state,
     }
 }

@@ -1,6 +1,6 @@
 //! Runs a job: its configuration, its handle, and its start.
 //!
-//! One thread, the job's [`master`], decides; the tasks are in [executors](crate::executor), of which a job in one process has
+//! One thread, the job's [`master`], decides, and does what a user asks by a [`trigger`]; the tasks are in [executors](crate::executor), of which a job in one process has
 //! one ([`local`]), and which a cluster reaches by [`workers`]. Invariant: nothing of a job starts when its graph is invalid
 //! or the checkpoint it is to go on from does not fit it.
 
@@ -8,9 +8,11 @@ mod alignment;
 mod launch;
 mod local;
 mod master;
+pub mod trigger;
 pub mod workers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,10 +20,13 @@ use std::time::Duration;
 pub use self::launch::{job_config, launch};
 pub use self::local::start;
 use self::master::{Master, MasterEvent};
+use self::trigger::{Reply, Trigger};
 use self::workers::{Adoption, Workers};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::CoordinatorConfig;
+use crate::checkpoint::location::{Found, find};
 use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::savepoint;
 use crate::checkpoint::storage::{CheckpointStorage, CheckpointStore};
 use crate::element::CheckpointId;
 use crate::error::Error;
@@ -52,6 +57,8 @@ pub struct JobConfig {
     pub buffer_timeout: Duration,
     /// The configuration to begin with; after a restore a change of what the checkpoint holds.
     pub config: Arc<ConfigSnapshot>,
+    /// Drop the state of operators that this job does not have, instead of refusing to restore.
+    pub allow_non_restored_state: bool,
 }
 
 /// Where a job stands. Names are Flink's job states.
@@ -132,6 +139,11 @@ impl JobHandle {
     pub fn cancel(&self) {
         // A job that has ended needs no cancelling.
         let _ = self.events.send(MasterEvent::Cancel);
+    }
+
+    /// Asks for a checkpoint, a savepoint, or the job's end with one. The answer comes on another thread, later.
+    pub fn trigger(&self, trigger: Trigger, reply: Reply) {
+        self.tell(MasterEvent::Trigger(trigger, reply));
     }
 
     fn tell(&self, event: MasterEvent) {
@@ -312,13 +324,30 @@ fn start_with(
 }
 
 fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -> Result<(), Error> {
-    let fail = |reason: String| {
-        let location = format!("{}/chk-{}", manifest.lineage, manifest.checkpoint);
-        Err(Error::CheckpointRead { location, reason })
-    };
+    let location = format!("{}/chk-{}", manifest.lineage, manifest.checkpoint);
     if manifest.lineage != config.lineage {
-        return fail(format!("it belongs to the run {}, not to {}", manifest.lineage, config.lineage));
+        let reason = format!("it belongs to the run {}, not to {}", manifest.lineage, config.lineage);
+        return Err(Error::CheckpointRead { location, reason });
     }
+    check_fits(graph, manifest, location, config.allow_non_restored_state)
+}
+
+/// Whether a job can begin with the checkpoint or savepoint that `path` names; state that no operator takes is fine when `allow`ed.
+///
+/// # Errors
+/// When there is none, or why it does not fit.
+pub fn check_restorable_from(graph: &JobGraph, path: &Path, allow: bool) -> Result<(), Error> {
+    let manifest = match find(path)? {
+        Found::Savepoint(path) => savepoint::read(&path)?,
+        Found::Checkpoint(at) => {
+            CheckpointStorage::directory(&at.directory, &at.lineage)?.manifest(at.checkpoint)?
+        }
+    };
+    check_fits(graph, &manifest, path.display().to_string(), allow)
+}
+
+fn check_fits(graph: &JobGraph, manifest: &Manifest, location: String, allow: bool) -> Result<(), Error> {
+    let fail = |reason: String| Err(Error::CheckpointRead { location, reason });
     if manifest.max_parallelism != graph.max_parallelism {
         return fail(format!(
             "it has {} key groups, the job {}; set pipeline.max-parallelism to {0}",
@@ -326,12 +355,27 @@ fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -
         ));
     }
     let known: BTreeSet<&String> = graph.vertices.iter().flat_map(|v| &v.operators).collect();
-    let orphan = manifest.states.iter().find(|state| !known.contains(&state.uid));
-    match orphan {
-        Some(state) => fail(format!(
-            "it holds state `{}` of operator {}, which this job does not have: the query was changed",
-            state.name, state.uid
-        )),
-        None => Ok(()),
+    let mut orphans: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for state in manifest.states.iter().filter(|state| !known.contains(&state.uid)) {
+        orphans.entry(&state.uid).or_default().insert(&state.name);
     }
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    let orphans: Vec<String> = orphans
+        .iter()
+        .map(|(uid, names)| {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("{uid} ({})", names.join(", "))
+        })
+        .collect();
+    let orphans = orphans.join("; ");
+    if allow {
+        tracing::warn!("state of operators that the job does not have is dropped: {orphans}");
+        return Ok(());
+    }
+    fail(format!(
+        "it holds state of operators that this job does not have: {orphans}; the query was changed. To go on without that state, use \
+         --allow-non-restored-state (execution.state-recovery.ignore-unclaimed-state)"
+    ))
 }

@@ -20,6 +20,7 @@ enum WireControl<'a> {
         kind: BarrierKind,
         /// As JSON, since documents are; `None`: that of the last barrier.
         config: Option<&'a [u8]>,
+        savepoint: Option<&'a str>,
     },
     Idle,
     Active,
@@ -38,7 +39,7 @@ impl ControlCodec {
         let json;
         let wire = match control {
             Control::Watermark(watermark) => WireControl::Watermark(*watermark),
-            Control::Barrier(Barrier { checkpoint, kind, config }) => {
+            Control::Barrier(Barrier { checkpoint, kind, config, savepoint }) => {
                 let is_known = Arc::ptr_eq(config, &self.config) || *config == self.config;
                 let config = if is_known {
                     None
@@ -47,7 +48,8 @@ impl ControlCodec {
                     json = serde_json::to_vec(&**config).map_err(|e| fail(&e))?;
                     Some(json.as_slice())
                 };
-                WireControl::Barrier { checkpoint: *checkpoint, kind: *kind, config }
+                let savepoint = savepoint.as_deref();
+                WireControl::Barrier { checkpoint: *checkpoint, kind: *kind, config, savepoint }
             }
             Control::Idle => WireControl::Idle,
             Control::Active => WireControl::Active,
@@ -64,11 +66,12 @@ impl ControlCodec {
         }
         Ok(match wire {
             WireControl::Watermark(watermark) => Control::Watermark(watermark),
-            WireControl::Barrier { checkpoint, kind, config } => {
+            WireControl::Barrier { checkpoint, kind, config, savepoint } => {
                 if let Some(json) = config {
                     self.config = Arc::new(serde_json::from_slice(json).map_err(|e| fail(&e))?);
                 }
-                Control::Barrier(Barrier { checkpoint, kind, config: self.config.clone() })
+                let savepoint = savepoint.map(str::to_owned);
+                Control::Barrier(Barrier { checkpoint, kind, config: self.config.clone(), savepoint })
             }
             WireControl::Idle => Control::Idle,
             WireControl::Active => Control::Active,
@@ -85,7 +88,12 @@ mod tests {
     use crate::live_config::ConfigDocument;
 
     fn barrier(checkpoint: CheckpointId, config: &Arc<ConfigSnapshot>) -> Control {
-        Control::Barrier(Barrier { checkpoint, kind: BarrierKind::Reconfigure, config: config.clone() })
+        Control::Barrier(Barrier {
+            checkpoint,
+            kind: BarrierKind::Reconfigure,
+            config: config.clone(),
+            savepoint: None,
+        })
     }
 
     #[test]

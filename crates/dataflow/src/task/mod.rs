@@ -45,7 +45,13 @@ pub(crate) enum TaskEvent {
     /// A source's reader wants another split.
     RequestSplit(TaskId),
     /// The barrier has passed; here is what to write.
-    Snapshot { task: TaskId, checkpoint: CheckpointId, state: Vec<(String, SnapshotFn)> },
+    Snapshot {
+        task: TaskId,
+        checkpoint: CheckpointId,
+        /// The directory of a savepoint.
+        savepoint: Option<String>,
+        state: Vec<(String, SnapshotFn)>,
+    },
     /// How far a source that keeps pace with others is; `None`: it is idle.
     Progress { task: TaskId, watermark: Option<Timestamp> },
     /// Input has ended and all results are emitted.

@@ -3,6 +3,7 @@
 use crate::batch::{Batch, Rows};
 use crate::chain::Link;
 use crate::channel::Receiver;
+use crate::element::{Barrier, BarrierKind};
 use crate::error::{OperatorError, OperatorResult};
 use crate::fault;
 use crate::gate::{Gate, GateEvent};
@@ -17,6 +18,8 @@ struct OperatorTask<I, O> {
     gate: Gate<I>,
     /// All channels have ended; what is in flight has not.
     draining: bool,
+    /// The barrier with which the job ends, drained; what is in flight here comes before it.
+    last: Option<Barrier>,
 }
 
 pub(crate) fn operator_body<I: Rows, O: Batch>(
@@ -32,7 +35,7 @@ pub(crate) fn operator_body<I: Rows, O: Batch>(
     let side_outputs = SideOutputs::default();
     let open = |setup: &TaskSetup| Link::open(head, &setup.context(&head.uid, &head.name, &side_outputs)?);
     let shared = Shared::open(&mut setup, &side_outputs, open, rest)?;
-    Ok(Box::new(OperatorTask { shared, gate: Gate::new(receivers), draining: false }))
+    Ok(Box::new(OperatorTask { shared, gate: Gate::new(receivers), draining: false, last: None }))
 }
 
 impl<I: Rows, O: Batch> OperatorTask<I, O> {
@@ -41,7 +44,10 @@ impl<I: Rows, O: Batch> OperatorTask<I, O> {
         while let Some(mail) = self.shared.mailbox.take() {
             match mail {
                 Mail::CheckpointComplete(checkpoint) => self.shared.on_checkpoint_complete(checkpoint)?,
-                Mail::Aborted(checkpoint) => self.gate.abort(checkpoint),
+                Mail::Aborted(checkpoint) => {
+                    self.gate.abort(checkpoint);
+                    self.last.take_if(|barrier| barrier.checkpoint <= checkpoint);
+                }
                 Mail::Exit => return Ok(true),
                 Mail::Trigger(_) | Mail::Assign(_) | Mail::LimitWatermark(_) | Mail::Pause(_) => {
                     return Err(OperatorError::fatal("an order for a source reached a task that is none"));
@@ -67,7 +73,10 @@ impl<I: Rows, O: Batch> TaskBody for OperatorTask<I, O> {
                 self.draining = false;
                 self.shared.on_end()?;
             }
-            if !self.shared.wants_input() {
+            if let Some(barrier) = self.last.take_if(|_| self.shared.is_drained()) {
+                self.shared.on_barrier(barrier, Vec::new())?;
+            }
+            if self.last.is_some() || !self.shared.wants_input() {
                 self.shared.wait(WaitFor::Input, None)?;
                 continue;
             }
@@ -75,6 +84,9 @@ impl<I: Rows, O: Batch> TaskBody for OperatorTask<I, O> {
                 GateEvent::Batch { input, batch } => self.shared.on_batch(input, batch)?,
                 GateEvent::Watermark(watermark) => self.shared.on_watermark(watermark)?,
                 GateEvent::Idle(idle) => self.shared.on_idle(idle)?,
+                GateEvent::Aligned(barrier) if barrier.kind == (BarrierKind::Stop { drain: true }) => {
+                    self.last = Some(barrier);
+                }
                 GateEvent::Aligned(barrier) => self.shared.on_barrier(barrier, Vec::new())?,
                 GateEvent::End => self.draining = true,
                 GateEvent::Nothing => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, Rows};
 use crate::chain::{Chain, Link};
-use crate::element::{Barrier, Control};
+use crate::element::{Barrier, BarrierKind, Control};
 use crate::error::OperatorResult;
 use crate::graph::OperatorNode;
 use crate::live_config::ConfigSnapshot;
@@ -197,20 +197,26 @@ impl<I: Rows, O: Batch> Shared<I, O> {
         self.out.broadcast(if idle { &Control::Idle } else { &Control::Active })
     }
 
-    /// Snapshots the operators, after what they buffer has left, and passes the barrier on; then the configuration that it
+    /// Snapshots the operators, after what they buffer has left (and, when the job ends drained, all that they held back), and passes
+    /// the barrier on; then the configuration that it
     /// brings is in force. `state` is what the task itself has to keep.
     pub(super) fn on_barrier(
         &mut self,
         barrier: Barrier,
         mut state: Vec<(String, SnapshotFn)>,
     ) -> OperatorResult<()> {
+        if barrier.kind == (BarrierKind::Stop { drain: true }) && !self.finished && !self.restored_finished {
+            self.head.operator.finish(&mut self.chain.tail(&mut self.out))?;
+            self.chain.finish(&mut self.out)?;
+        }
         self.head.operator.flush(&mut self.chain.tail(&mut self.out))?;
         self.chain.flush(&mut self.out)?;
         self.head.operator.snapshot_parts(&self.head.uid, barrier.checkpoint, &mut state)?;
         self.chain.snapshot(barrier.checkpoint, &mut state)?;
-        let (checkpoint, config) = (barrier.checkpoint, barrier.config.clone());
+        let (checkpoint, config, savepoint) =
+            (barrier.checkpoint, barrier.config.clone(), barrier.savepoint.clone());
         self.out.broadcast(&Control::Barrier(barrier))?;
-        self.tell(TaskEvent::Snapshot { task: self.id, checkpoint, state });
+        self.tell(TaskEvent::Snapshot { task: self.id, checkpoint, savepoint, state });
         if !Arc::ptr_eq(&config, &self.config) && config != self.config {
             self.head.operator.on_config(&config)?;
             self.chain.on_config(&config)?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::batch::Batch;
 use crate::chain::Link;
-use crate::element::Barrier;
+use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::error::{OperatorError, OperatorResult};
 use crate::graph::{OperatorNode, SourceNode};
 use crate::mailbox::Mail;
@@ -32,6 +32,8 @@ struct SourceTask<S, B> {
     no_more_splits: bool,
     /// Told to read nothing.
     paused: bool,
+    /// The barrier with which the job ends: nothing is read after it, unless it is given up.
+    last: Option<Barrier>,
 }
 
 /// `head` is `None` only where `S` and `B` are the same type.
@@ -63,6 +65,7 @@ pub(crate) fn source_body<S: Batch, B: Batch>(
         requested: false,
         no_more_splits: false,
         paused: false,
+        last: None,
     }))
 }
 
@@ -105,13 +108,24 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
                     }
                 }
                 Mail::CheckpointComplete(checkpoint) => self.shared.on_checkpoint_complete(checkpoint)?,
-                // A source waits for no barrier.
-                Mail::Aborted(_) => {}
+                Mail::Aborted(checkpoint) => self.on_aborted(checkpoint)?,
                 Mail::Pause(pause) => self.paused = pause,
                 Mail::Exit => return Ok(true),
             }
         }
         Ok(false)
+    }
+
+    /// A source waits for no barrier, but for whether the job ends with one.
+    fn on_aborted(&mut self, checkpoint: CheckpointId) -> OperatorResult<()> {
+        match self.last.take_if(|barrier| barrier.checkpoint <= checkpoint) {
+            Some(Barrier { kind: BarrierKind::Stop { drain: true }, .. }) if !self.shared.finished => {
+                Err(OperatorError::recoverable(
+                    "the job was being drained and its savepoint was given up: event time cannot go back from its end",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn on_trigger(&mut self, barrier: Barrier) -> OperatorResult<()> {
@@ -125,6 +139,12 @@ impl<S: Batch, B: Batch> SourceTask<S, B> {
             }
             Ok(())
         });
+        if let BarrierKind::Stop { drain } = barrier.kind {
+            self.last = Some(barrier.clone());
+            if drain && let Some(last) = self.splits.finish() {
+                self.shared.on_watermark(last)?;
+            }
+        }
         self.shared.on_barrier(barrier, vec![(self.uid.clone(), write)])
     }
 
@@ -238,7 +258,7 @@ impl<S: Batch, B: Batch> TaskBody for SourceTask<S, B> {
             }
             self.shared.before_input()?;
             let ahead = self.align();
-            if ahead || self.paused || !self.shared.wants_input() {
+            if ahead || self.paused || self.last.is_some() || !self.shared.wants_input() {
                 self.pause(WaitFor::Input)?;
                 continue;
             }

@@ -4,12 +4,13 @@
 //! A world that does what the job's master does obeys the effects, and checks each against what the world has seen. A
 //! failing seed is printed; `STREAMKEEPER_SEED=… cargo test -p streamkeeper-dataflow --test it coordinator` runs it alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use streamkeeper_dataflow::checkpoint::coordinator::{
     CHANGE_PAUSE_MS, CHANGE_RETRY_MS, CheckpointCoordinator, CoordinatorConfig, Effect, Event, Subtask,
 };
+use streamkeeper_dataflow::checkpoint::requests::{MAX_REQUESTS, Request, RequestId};
 use streamkeeper_dataflow::element::{Barrier, BarrierKind, CheckpointId};
 use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};
 use streamkeeper_dataflow::time::Timestamp;
@@ -68,6 +69,11 @@ struct World {
     revision: u64,
     held: u64,
     ended: bool,
+    /// What was asked for and has not been answered; those before the first have not begun.
+    waiting: BTreeMap<RequestId, Request>,
+    asked: RequestId,
+    /// What the checkpoint in flight was asked for by.
+    begun: Option<RequestId>,
     log: Vec<String>,
 }
 
@@ -100,13 +106,16 @@ impl World {
             revision: 0,
             held: 0,
             ended: false,
+            waiting: BTreeMap::new(),
+            asked: 0,
+            begun: None,
             log: Vec::new(),
         }
     }
 
     /// One random event.
     fn shake(&mut self, random: &mut Random) -> Result<(), String> {
-        match random.below(21) {
+        match random.below(22) {
             0..=3 => {
                 self.now += random.below(30) as i64;
                 self.step(Event::Tick)
@@ -132,9 +141,23 @@ impl World {
                 self.revision = self.revision.max(revision);
                 self.step(Event::Reconfigured(snapshot(revision)))
             }
+            21 if random.chance(25) => self.ask(random),
             19 if !self.suspended && !self.all_finished && random.chance(10) => self.step(Event::AllFinished),
             _ => Ok(()),
         }
+    }
+
+    fn ask(&mut self, random: &mut Random) -> Result<(), String> {
+        self.asked += 1;
+        let savepoint = Some("dir".to_owned());
+        let (kind, savepoint) = match random.below(12) {
+            0..=3 => (BarrierKind::Checkpoint, None),
+            4..=10 => (BarrierKind::Savepoint, savepoint),
+            _ => (BarrierKind::Stop { drain: random.chance(50) }, savepoint),
+        };
+        let request = Request { id: self.asked, kind, savepoint };
+        self.waiting.insert(self.asked, request.clone());
+        self.step(Event::Requested(request))
     }
 
     fn is_writing(&self) -> bool {
@@ -149,7 +172,10 @@ impl World {
     fn end_write(&mut self, durable: bool) -> Result<(), String> {
         let id = self.last_id;
         if durable {
-            self.pointer = Some(id);
+            let open = self.open.as_ref().filter(|open| open.barrier.kind != BarrierKind::Savepoint);
+            if open.is_some() {
+                self.pointer = Some(id);
+            }
             return self.step(Event::Written(id));
         }
         self.step(Event::WriteFailed(id, "the disk is full".into()))
@@ -171,11 +197,18 @@ impl World {
             }
             Event::Adopted => (self.suspended, self.not_before) = (false, self.now),
             Event::AllFinished => self.all_finished = true,
-            Event::Tick | Event::Reconfigured(_) | Event::Written(_) | Event::WriteFailed(..) => {}
+            Event::Tick
+            | Event::Reconfigured(_)
+            | Event::Requested(_)
+            | Event::Written(_)
+            | Event::WriteFailed(..) => {}
         }
         for effect in self.coordinator.step(event.clone(), self.now) {
             self.log.push(format!("    {effect:?}"));
             self.obey(effect, &event)?;
+        }
+        if self.open.is_none() && !self.suspended && !self.waiting.is_empty() {
+            return Err("what a user asks for waits for nothing".into());
         }
         match &self.open {
             Some(open) if !open.writing && self.now - open.started >= self.config.timeout_ms => {
@@ -190,13 +223,22 @@ impl World {
 
     fn obey(&mut self, effect: Effect, cause: &Event) -> Result<(), String> {
         let must = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-        must(!self.ended, "nothing comes after the final checkpoint or the job's failure")?;
+        let answers = matches!(effect, Effect::Answered(..));
+        must(!self.ended || answers, "nothing comes after the final checkpoint or the job's failure")?;
         match effect {
             Effect::Trigger(barrier) => {
                 must(self.open.is_none(), "one checkpoint at a time")?;
                 must(!self.suspended, "nothing is triggered while a region restarts")?;
                 must(barrier.checkpoint > self.last_id, "ids increase")?;
                 let is_final = barrier.kind == BarrierKind::Final;
+                let asked = self.waiting.values().next();
+                let is_next =
+                    asked.is_some_and(|r| (r.kind, &r.savepoint) == (barrier.kind, &barrier.savepoint));
+                self.begun = asked.filter(|_| is_next && !is_final).map(|request| request.id);
+                must(
+                    is_final || asked.is_none() || is_next,
+                    "what a user asks for comes first, and in order",
+                )?;
                 must(
                     is_final == self.all_finished,
                     "the final checkpoint comes when all tasks have finished",
@@ -206,9 +248,10 @@ impl World {
                 let changed = revision != self.held && self.now >= self.change_not_before;
                 must(
                     match barrier.kind {
-                        BarrierKind::Checkpoint => self.now >= self.not_before,
+                        BarrierKind::Checkpoint => is_next || self.now >= self.not_before,
                         BarrierKind::Reconfigure => changed,
                         BarrierKind::Final => true,
+                        BarrierKind::Savepoint | BarrierKind::Stop { .. } => is_next,
                     },
                     "the interval, the pause and the cause are kept",
                 )?;
@@ -228,6 +271,12 @@ impl World {
             Effect::Completed(barrier) => {
                 let open = self.open.take().ok_or("only the checkpoint in flight completes")?;
                 must(open.barrier == barrier, "the checkpoint that completes is the one in flight")?;
+                must(self.begun.is_none(), "who asked for it is answered")?;
+                if barrier.kind == BarrierKind::Savepoint {
+                    must(self.pointer != Some(barrier.checkpoint), "nothing restarts from a savepoint")?;
+                    self.pause_after_savepoint();
+                    return Ok(());
+                }
                 must(self.pointer == Some(barrier.checkpoint), "commits follow the durable pointer")?;
                 let last = self.completed.last().map_or(0, |last| last.checkpoint);
                 must(barrier.checkpoint > last, "completed ids increase")?;
@@ -236,7 +285,7 @@ impl World {
                 self.held = revision;
                 self.change_not_before =
                     self.change_not_before.max(self.now + self.config.min_pause_ms.min(CHANGE_PAUSE_MS));
-                self.ended = barrier.kind == BarrierKind::Final;
+                self.ended = barrier.kind.ends_job();
                 self.completed.push(barrier);
                 self.failures_in_a_row = 0;
                 self.pause(open.started);
@@ -252,10 +301,20 @@ impl World {
                 let timed_out = self.now - open.started >= self.config.timeout_ms && !open.writing;
                 let failed = matches!(cause, Event::WriteFailed(..));
                 must(timed_out || failed, &format!("given up without a cause: {reason}"))?;
+                if open.barrier.savepoint.is_some() {
+                    self.pause_after_savepoint();
+                    return Ok(());
+                }
                 self.failures_in_a_row += 1;
                 self.change_not_before = self.now + CHANGE_RETRY_MS;
                 self.pause(open.started);
                 Ok(())
+            }
+            Effect::Answered(request, answer) => {
+                must(self.waiting.remove(&request).is_some(), "who asked is answered once")?;
+                let begun = self.begun.take_if(|begun| *begun == request).is_some();
+                must(!begun || self.open.is_none() || answer.is_ok(), "first it is given up")?;
+                must(begun == (answer.is_ok() || !self.refused(request, &answer)), "an answer has its reason")
             }
             Effect::FailJob(_) => {
                 let too_many = self.failures_in_a_row > self.config.tolerable_failures;
@@ -263,6 +322,17 @@ impl World {
                 must(too_many, "the job fails only of more failures than are tolerable")
             }
         }
+    }
+
+    /// Whether a request was refused before it had begun.
+    fn refused(&self, request: RequestId, answer: &Result<CheckpointId, String>) -> bool {
+        let Err(reason) = answer else { return false };
+        let full = self.waiting.range(..request).count() >= MAX_REQUESTS && reason.contains("ask again");
+        full || reason.contains("come to its end")
+    }
+
+    fn pause_after_savepoint(&mut self) {
+        self.not_before = self.not_before.max(self.now + self.config.min_pause_ms);
     }
 
     fn pause(&mut self, started: Timestamp) {
@@ -355,6 +425,10 @@ fn no_order_of_events_breaks_the_rules_of_checkpoints() {
         "FailJob",
         "a task failed",
         "kind: Reconfigure",
+        "kind: Savepoint",
+        "kind: Stop",
+        "Answered",
+        "come to its end",
     ] {
         assert!(count(what) > SEEDS as usize / 50, "{what}: {}", count(what));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use streamkeeper_dataflow::batch::Records;
 use streamkeeper_dataflow::checkpoint::coordinator::CoordinatorConfig;
-use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
+use streamkeeper_dataflow::checkpoint::{location::locate, storage::CheckpointStorage};
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::graph::{Exchange, Input, JobGraph, OperatorNode};
 use streamkeeper_dataflow::job::{JobConfig, JobStatus, new_lineage, start};
@@ -252,6 +252,7 @@ pub(crate) fn config(lineage: &str, restart: RestartStrategy) -> JobConfig {
         name: "numbers".into(),
         lineage: lineage.into(),
         config: Arc::default(),
+        allow_non_restored_state: false,
         checkpointing: CoordinatorConfig {
             interval_ms: Some(5),
             timeout_ms: 60_000,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use streamkeeper_dataflow::batch::Records;
-use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, locate};
+use streamkeeper_dataflow::checkpoint::{location::locate, storage::CheckpointStorage};
 use streamkeeper_dataflow::graph::{Exchange, Input, JobGraph, OperatorNode};
 use streamkeeper_dataflow::job::{JobHandle, JobStatus, new_lineage, start};
 use streamkeeper_dataflow::live_config::{ConfigDocument, ConfigSnapshot};

@@ -2,4 +2,5 @@
 mod coordinator;
 mod exactly_once;
 mod live_config;
+mod savepoints;
 mod workers;

@@ -9,12 +9,17 @@ use std::time::{Duration, Instant};
 use arrow::buffer::Buffer;
 use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::channel::Signal;
+use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, CheckpointStore};
+use streamkeeper_dataflow::element::BarrierKind;
 use streamkeeper_dataflow::executor::order::{Inventory, Order, Report, Worker, WorkerId};
 use streamkeeper_dataflow::executor::{ExecutorSetup, TaskExecutor, metrics_of};
 use streamkeeper_dataflow::graph::JobGraph;
+use streamkeeper_dataflow::job::trigger::{Reply, Trigger};
 use streamkeeper_dataflow::job::workers::{Adoption, Deposed, Workers};
-use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, new_lineage, start_master};
+use streamkeeper_dataflow::job::{
+    Begin, JobHandle, JobStatus, MasterSetup, new_lineage, start, start_master,
+};
 use streamkeeper_dataflow::network::{ChannelId, FrameKind, FrameReceiver, FrameSender, Network};
 use streamkeeper_dataflow::restart::RestartStrategy;
 use streamkeeper_dataflow::time::SystemClock;
@@ -247,10 +252,12 @@ impl Random {
 enum Faults {
     Leaders,
     LeadersAndWorkers,
+    /// As those, while savepoints are taken, until the job has ended with one.
+    UntilStopped,
 }
 
-/// Runs the job under faults. Returns how often tasks were started anew.
-fn run(seed: u64, faults: Faults) -> u32 {
+/// Runs the job under faults. Returns how often tasks were started anew, and whether it has ended with a savepoint.
+fn run(seed: u64, faults: Faults) -> (u32, bool) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let committed = Committed::default();
     let setup = Setup {
@@ -274,6 +281,8 @@ fn run(seed: u64, faults: Faults) -> u32 {
     };
     (0..3).for_each(|_| cluster.start_worker());
     let mut job = cluster.lead(Begin::Fresh, &committed, &setup);
+    let savepoints = tempfile::tempdir().expect("temp dir");
+    let mut taken = 0;
     let mut next_fault = Instant::now() + Duration::from_millis(random.below(30));
     let deadline = Instant::now() + Duration::from_secs(60);
     while !job.is_done() {
@@ -287,7 +296,29 @@ fn run(seed: u64, faults: Faults) -> u32 {
             continue;
         }
         next_fault = Instant::now() + Duration::from_millis(10 + random.below(30));
-        if faults == Faults::LeadersAndWorkers && random.below(2) == 0 {
+        if faults == Faults::UntilStopped {
+            taken += 1;
+            let savepoint = savepoints.path().join(taken.to_string());
+            let drain = random.below(2) == 0;
+            job.trigger(
+                match random.below(3) {
+                    0 => Trigger::Stop { savepoint, drain },
+                    _ => Trigger::Savepoint(savepoint),
+                },
+                Reply::new(|_| ()),
+            );
+            // Sometimes it gets far before the fault, sometimes not.
+            next_fault = Instant::now() + Duration::from_millis(random.below(4));
+            while Instant::now() < next_fault {
+                if let Ok((worker, term, report)) = inbox.recv_timeout(Duration::from_millis(1))
+                    && term == cluster.term
+                {
+                    job.report(&worker, report);
+                }
+            }
+            next_fault = Instant::now() + Duration::from_millis(5 + random.below(20));
+        }
+        if faults != Faults::Leaders && random.below(2) == 0 {
             let executors = &cluster.shared.executors;
             let victim = {
                 let mut executors = executors.lock().expect("no panic while held");
@@ -306,8 +337,8 @@ fn run(seed: u64, faults: Faults) -> u32 {
             let status = job.wait();
             if !matches!(status, Ok(JobStatus::Suspended)) {
                 assert!(matches!(status, Ok(JobStatus::Finished)), "seed {seed}: {status:?}");
-                check(&committed);
-                return attempts(&cluster);
+                let stopped = finish(&cluster, savepoints.path(), &committed, &setup);
+                return (attempts(&cluster), stopped);
             }
             for running in cluster.shared.executors.lock().expect("no panic while held").values() {
                 running.executor.leader_lost();
@@ -317,8 +348,28 @@ fn run(seed: u64, faults: Faults) -> u32 {
         }
     }
     assert_eq!(job.wait().expect("no failure"), JobStatus::Finished, "seed {seed}");
-    check(&committed);
-    attempts(&cluster)
+    let stopped = finish(&cluster, savepoints.path(), &committed, &setup);
+    (attempts(&cluster), stopped)
+}
+
+/// A job that has ended with a savepoint goes on from it to its end; then each number was committed once.
+fn finish(cluster: &Cluster, savepoints: &std::path::Path, committed: &Committed, setup: &Setup) -> bool {
+    let last = cluster.storage.load().expect("readable").and_then(|p| p.retained.last().copied());
+    let last = cluster.storage.manifest(last.expect("it has completed a checkpoint")).expect("readable");
+    if last.kind != BarrierKind::Final {
+        let state = last.states.first().expect("it has state").object.clone();
+        let path = std::path::Path::new(&state).parent().expect("a savepoint");
+        assert!(path.starts_with(savepoints), "{state}");
+        let lineage = new_lineage();
+        let storage = CheckpointStorage::in_memory(&lineage).expect("memory");
+        let checkpoint = savepoint::import(&storage, &lineage, path, false).expect("complete");
+        let restored = storage.read(checkpoint).expect("complete");
+        let config = config(&lineage, RestartStrategy::None);
+        let job = start(graph(setup, committed), config, storage, Some(restored)).expect("it fits");
+        assert_eq!(job.wait().expect("no failure"), JobStatus::Finished);
+    }
+    check(committed);
+    last.kind != BarrierKind::Final
 }
 
 fn attempts(cluster: &Cluster) -> u32 {
@@ -328,12 +379,18 @@ fn attempts(cluster: &Cluster) -> u32 {
 #[test]
 fn tasks_run_on_when_their_master_is_replaced() {
     for seed in 0..8 {
-        assert_eq!(run(seed, Faults::Leaders), 0, "seed {seed}: no task was started anew");
+        assert_eq!(run(seed, Faults::Leaders), (0, false), "seed {seed}: no task was started anew");
     }
 }
 
 #[test]
 fn each_number_is_committed_once_whichever_workers_and_masters_die() {
-    let restarts: u32 = (100..112).map(|seed| run(seed, Faults::LeadersAndWorkers)).sum();
+    let restarts: u32 = (100..112).map(|seed| run(seed, Faults::LeadersAndWorkers).0).sum();
     assert!(restarts > 5, "workers died with tasks: {restarts}");
+}
+
+#[test]
+fn a_job_ends_with_a_savepoint_whichever_workers_and_masters_die() {
+    let stopped = (200..216).filter(|seed| run(*seed, Faults::UntilStopped).1).count();
+    assert!(stopped > 4, "most do: {stopped}");
 }

@@ -21,6 +21,7 @@ fn run_job(job: PlannedJob) {
         name: job.name,
         lineage,
         config: Arc::default(),
+        allow_non_restored_state: false,
         checkpointing: CoordinatorConfig {
             interval_ms: None,
             timeout_ms: 60_000,

@@ -85,6 +85,7 @@ impl World {
             name: job.name,
             lineage,
             config: Arc::default(),
+            allow_non_restored_state: false,
             checkpointing: CoordinatorConfig {
                 interval_ms: Some(20),
                 timeout_ms: 60_000,

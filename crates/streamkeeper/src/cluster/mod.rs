@@ -4,17 +4,21 @@
 //! - `roles`: `standalone`, `jobmanager`, `taskmanager`
 //! - `catalog`: the cluster's tables and views in a session
 //! - `client`: requests to the REST API; `submit`: `run`; `verbs`: `list`, `info`, `cancel`
+//! - `savepoint`: `savepoint`, `stop`, `checkpoint`; `inspect`: what a savepoint consists of
 
 mod catalog;
 mod client;
+mod inspect;
 mod planner;
 mod roles;
+mod savepoint;
 mod submit;
 mod verbs;
 
 use clap::Args;
 
 pub(crate) use self::roles::{RoleArgs, StandaloneArgs, job_manager, standalone, task_manager};
+pub(crate) use self::savepoint::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub(crate) use self::submit::{RunArgs, run};
 pub(crate) use self::verbs::{JobArgs, ListArgs, cancel, info, list};
 use crate::Failure;

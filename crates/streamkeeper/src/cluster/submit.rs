@@ -20,7 +20,7 @@ use super::client::Client;
 use super::planner::DIRECTORY;
 use super::{Target, configuration};
 use crate::Failure;
-use crate::run::{print, read_script};
+use crate::run::{RecoveryArgs, print, read_script};
 
 /// How often the state of a job is asked for that is waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -47,6 +47,11 @@ pub(crate) struct RunArgs {
     /// The id of the job, of a script with one: 32 hexadecimal digits.
     #[arg(long, value_name = "ID")]
     job_id: Option<String>,
+    /// Begin with a savepoint (or a retained checkpoint, whose run then goes on): its directory. For a script with one job.
+    #[arg(short = 's', long, value_name = "PATH")]
+    from_savepoint: Option<PathBuf>,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
     #[command(flatten)]
     target: Target,
 }
@@ -58,14 +63,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     if let Some(parallelism) = args.parallelism {
         config.set("parallelism.default", &parallelism.to_string()).map_err(Failure::usage)?;
     }
+    args.recovery.apply(&mut config)?;
+    if let Some(path) = &args.from_savepoint {
+        let path =
+            std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        config.set("execution.state-recovery.path", &path.display().to_string()).map_err(Failure::usage)?;
+    }
     let (text, name) = read_script(args.file.as_deref(), args.execute.as_deref())?;
     let mut session = Session::new(config);
     let loaded = catalog::load(&client, &mut session)?;
     let specs = specs(&text, name.as_deref(), &mut session)?;
-    if specs.len() > 1 && args.job_id.is_some() {
-        return Err(Failure::usage(
-            "--job-id is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET",
-        ));
+    let alone = [("--job-id", args.job_id.is_some()), ("--from-savepoint", args.from_savepoint.is_some())];
+    if let Some((option, _)) = alone.iter().find(|(_, given)| *given && specs.len() > 1) {
+        return Err(Failure::usage(format!(
+            "{option} is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET"
+        )));
     }
     loaded.store(&client, &session)?;
     let mut jobs = Vec::new();

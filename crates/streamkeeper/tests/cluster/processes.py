@@ -107,9 +107,10 @@ class Cluster:
     def job(self, job):
         return self.ask(f"/v1/streamkeeper/jobs/{job}")
 
-    def submit(self, sql, *options):
-        """Submits a script, and returns the id of its job."""
-        arguments = [self.binary, "run", "-f", "-", "--detached", "--json", *self.keys_of("tm0"), *options]
+    def submit(self, sql, *options, to=None):
+        """Submits a script, to the leader or to the JobManager of this name, and returns the id of its job."""
+        where = ["-m", f"127.0.0.1:{self.rest[to]}"] if to else []
+        arguments = [self.binary, "run", "-f", "-", "--detached", "--json", *self.keys_of("tm0"), *where, *options]
         done = subprocess.run(arguments, input=sql.encode(), capture_output=True, timeout=60)
         if done.returncode != 0:
             sys.exit(f"run: {done.stderr.decode()}")
@@ -123,6 +124,14 @@ class Cluster:
             tasks = [s["state"] for v in shown["vertices"] for s in v["subtasks"]] if shown else []
             return shown if tasks and shown["state"] == "RUNNING" and set(tasks) <= {"RUNNING", "FINISHED"} else None
         return self.until("all tasks run", running, seconds)
+
+    def wait_running_on(self, name):
+        """Waits until all jobs run under the JobManager of this name."""
+        def running():
+            shown = self.ask("/jobs/overview", name=name)
+            live = [job for job in shown["jobs"] if job["state"] not in ("FINISHED", "FAILED", "CANCELED")] if shown else []
+            return live and all(job["state"] == "RUNNING" for job in live)
+        self.until("all jobs run", running)
 
     def newest_checkpoint(self):
         """The highest number of a checkpoint whose manifest is there."""

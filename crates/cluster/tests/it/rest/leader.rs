@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use streamkeeper_cluster::{JobManager, RestListener, RestOptions, RestServer};
 
-use super::client::{Answer, get, json as get_json, send};
+use super::client::{Answer, get, json as get_json, send, send_with};
 use crate::jobs::numbers::ALL;
 use crate::jobs::{TestCluster, leads, wait_for};
 
@@ -18,11 +18,15 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn start(cluster: &TestCluster, name: &str) -> Self {
+        Self::with(cluster, name, RestOptions::default())
+    }
+
+    pub(super) fn with(cluster: &TestCluster, name: &str, rest: RestOptions) -> Self {
         let listener = RestListener::bind("127.0.0.1:0").unwrap();
         let mut options = cluster.job_manager_options(name);
         options.rest_address = listener.address().to_string();
         let manager = JobManager::start(options, Arc::new(cluster.numbers.clone())).unwrap();
-        let rest = listener.serve(manager.handle(), RestOptions::default()).unwrap();
+        let rest = listener.serve(manager.handle(), rest).unwrap();
         Self { manager, rest }
     }
 
@@ -46,12 +50,16 @@ pub(super) fn submit(address: SocketAddr, id: Option<&str>, name: &str, parallel
 }
 
 /// Waits until all tasks of a job run.
-pub(super) fn wait_for_tasks(address: SocketAddr, job: &str, tasks: u64) -> Value {
+pub(super) fn wait_for_tasks(address: SocketAddr, job: &str) -> Value {
+    let path = format!("/jobs/{job}");
     wait_for("all tasks run", || {
-        let details = get(address, &format!("/jobs/{job}"));
-        details.status == 200 && details.json()["status-counts"]["RUNNING"] == json!(tasks)
+        let details = get_json(address, &path);
+        let tasks =
+            details["vertices"].as_array().unwrap().iter().map(|v| v["parallelism"].as_u64().unwrap());
+        let tasks: u64 = tasks.sum();
+        tasks > 0 && details["status-counts"]["RUNNING"] == json!(tasks)
     });
-    get_json(address, &format!("/jobs/{job}"))
+    get_json(address, &path)
 }
 
 #[test]
@@ -70,10 +78,8 @@ fn a_job_is_submitted_seen_and_canceled() {
     let other = submit(at, Some(&job), "numbers", 1);
     assert_eq!((other.status, other.error().contains("another spec")), (409, true), "{other:?}");
 
-    let vertices =
-        get_json(at, &format!("/v1/streamkeeper/jobs/{job}"))["vertices"].as_array().map_or(0, Vec::len);
-    let tasks = 2 * vertices.max(2) as u64;
-    let details = wait_for_tasks(at, &job, tasks);
+    let details = wait_for_tasks(at, &job);
+    let tasks = details["status-counts"]["RUNNING"].as_u64().unwrap();
     assert_eq!(details["state"], "RUNNING");
     assert_eq!(get_json(at, &format!("/v1/jobs/{job}/status")), json!({ "status": "RUNNING" }));
     assert_eq!(get_json(at, "/jobs"), json!({ "jobs": [{ "id": job, "status": "RUNNING" }] }));
@@ -119,6 +125,14 @@ fn a_standby_has_the_leader_answer_and_says_when_there_is_none() {
         (404, "Job 00000000000000000000000000000000 not found")
     );
 
+    let hopped =
+        send_with(second.address(), "GET", "/overview", "X-Streamkeeper-Forwarded-By: third\r\n", b"");
+    assert_eq!(
+        (hopped.status, hopped.error().contains("leader election")),
+        (503, true),
+        "one hop: {hopped:?}"
+    );
+
     // Its REST API ends before anybody else leads.
     let Served { manager, rest } = first;
     drop(rest);
@@ -127,4 +141,40 @@ fn a_standby_has_the_leader_answer_and_says_when_there_is_none() {
     manager.stop();
     second.wait_to_lead();
     assert_eq!(get_json(second.address(), &path)["name"], "numbers");
+}
+
+#[test]
+fn what_has_failed_is_shown_and_what_was_restored() {
+    let cluster = TestCluster::start();
+    let served = Served::start(&cluster, "jm");
+    let at = served.address();
+    served.wait_to_lead();
+    let lost = cluster.task_manager("a", 2);
+    cluster.numbers.allow(ALL / 3);
+    let job = submit(at, None, "numbers", 2).json()["jobid"].as_str().unwrap().to_owned();
+    wait_for_tasks(at, &job);
+    let checkpoints = || get_json(at, &format!("/jobs/{job}/checkpoints"));
+    wait_for("a checkpoint", || checkpoints()["counts"]["completed"].as_u64() > Some(0));
+    assert_eq!(get_json(at, &format!("/jobs/{job}/exceptions"))["exceptionHistory"]["entries"], json!([]));
+    let id = lost.id().to_owned();
+    drop(lost);
+    let failures = || get_json(at, &format!("/jobs/{job}/exceptions"))["exceptionHistory"]["entries"].clone();
+    wait_for("a failure", || failures()[0].is_object());
+    let failure = failures()[0].clone();
+    assert_eq!(
+        (&failure["exceptionName"], &failure["taskManagerId"]),
+        (&json!("TaskManagerLost"), &json!(id))
+    );
+    assert_eq!(
+        get_json(at, &format!("/jobs/{job}/exceptions?maxExceptions=0"))["exceptionHistory"]["truncated"],
+        true
+    );
+    let _other = cluster.task_manager("b", 2);
+    wait_for("it is restored", || checkpoints()["latest"]["restored"]["id"].as_u64() > Some(0));
+    let running = wait_for_tasks(at, &job);
+    let vertex = running["vertices"][0]["id"].as_str().unwrap();
+    let subtask = get_json(at, &format!("/jobs/{job}/vertices/{vertex}/subtasks/1"));
+    assert_eq!((&subtask["status"], subtask["attempt"].as_u64() > Some(0)), (&json!("RUNNING"), true));
+    assert_eq!(get(at, &format!("/jobs/{job}/vertices/{vertex}/subtasks/1/attempts/0")).status, 404);
+    assert_eq!(get(at, &format!("/jobs/{job}/vertices/{vertex}/subtasks/2")).status, 404);
 }

@@ -1,4 +1,8 @@
 //! The REST API of clusters in this process, over loopback.
 
+mod bad_input;
 mod client;
 mod leader;
+mod openapi;
+mod savepoints;
+mod shapes;

@@ -11,7 +11,6 @@ use super::{ENUMERATOR, Master, Stop, Task};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::Event;
 use crate::checkpoint::storage::Restored;
-use crate::element::BarrierKind;
 use crate::error::Error;
 use crate::executor::order::{Order, TaskInventory, TaskState, WorkerId};
 use crate::graph::VertexId;
@@ -36,7 +35,7 @@ impl Master {
         if let Some(checkpoint) = self.latest {
             self.broadcast(&Order::Completed(checkpoint));
         }
-        if latest.as_ref().is_some_and(|latest| latest.manifest.kind == BarrierKind::Final) {
+        if latest.as_ref().is_some_and(|latest| latest.manifest.kind.ends_job()) {
             return Some(self.commit_last().map_or_else(Stop::Failed, |()| Stop::Finished));
         }
         self.broadcast(&Order::Aborted(highest.max(self.latest.unwrap_or(0))));

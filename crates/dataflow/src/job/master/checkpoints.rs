@@ -7,13 +7,17 @@
 use super::{ENUMERATOR, Flight, Master, MasterEvent, Stop};
 use crate::checkpoint::coordinator::{Effect, Event};
 use crate::checkpoint::manifest::{Manifest, StateEntry, VERSION};
-use crate::checkpoint::storage::Pointer;
+use crate::checkpoint::savepoint;
+use crate::checkpoint::storage::{CheckpointStorage, CheckpointStore, Pointer};
 use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::error::Error;
 use crate::executor::order::Order;
 use crate::state::SnapshotFn;
 use crate::task::TaskId;
 use crate::time::Timestamp;
+
+/// What was written of a checkpoint: size in bytes, and which ones the job can restart from; `None`: the same as before.
+pub(super) type Written = (u64, Option<Vec<CheckpointId>>);
 
 /// The enumerators' object of state.
 const MASTER: &str = "master";
@@ -28,15 +32,21 @@ impl Master {
                 Effect::Aborted(checkpoint, reason) => {
                     tracing::warn!(job = self.config.name, checkpoint, "checkpoint aborted: {reason}");
                     self.metrics.number_of_failed_checkpoints.add(1);
-                    self.flight = None;
+                    if let Some(savepoint) = self.flight.take().and_then(|flight| flight.barrier.savepoint) {
+                        savepoint::abandon(&savepoint);
+                    }
                     self.broadcast(&Order::Aborted(checkpoint));
+                }
+                Effect::Completed(barrier) if barrier.kind == BarrierKind::Savepoint => {
+                    self.broadcast(&Order::Kept(barrier.checkpoint));
                 }
                 Effect::Completed(barrier) => {
                     self.broadcast(&Order::Completed(barrier.checkpoint));
-                    if barrier.kind == BarrierKind::Final {
+                    if barrier.kind.ends_job() {
                         return Some(Stop::Finished);
                     }
                 }
+                Effect::Answered(request, answer) => self.answer(request, answer),
                 Effect::FailJob(reason) => return Some(Stop::Failed(Error::InvalidJob(reason))),
             }
         }
@@ -107,29 +117,37 @@ impl Master {
             timestamp_ms: flight.started,
             max_parallelism: self.graph.max_parallelism,
             config: (*flight.barrier.config).clone(),
+            origin: None,
             operators: self.graph.vertices.iter().flat_map(|v| v.operators.clone()).collect(),
             finished: std::mem::take(&mut flight.finished),
             states: std::mem::take(&mut flight.states),
         };
         let snapshots = std::mem::take(&mut flight.snapshots);
-        let mut retained = self.retained.clone();
-        retained.push(checkpoint);
-        let expired = retained.len().saturating_sub(self.config.num_retained.max(1));
-        let deleted: Vec<CheckpointId> = retained.drain(..expired).collect();
+        let savepoint = flight.barrier.savepoint.clone();
+        let (retained, num_retained) = (self.retained.clone(), self.config.num_retained.max(1));
         let (storage, pointer, events) = (self.storage.clone(), self.pointer.clone(), self.events.clone());
         let write = move || {
-            let written = storage.write_state(checkpoint, MASTER, snapshots).and_then(|states| {
-                manifest.states.extend(states);
-                let bytes = storage.write_manifest(&manifest)?;
-                let latest = Pointer { v: VERSION, retained: retained.clone() };
-                pointer.publish(&latest).map_err(|reason| Error::CheckpointWrite {
-                    checkpoint,
-                    location: "pointer".into(),
-                    reason,
-                })?;
-                deleted.into_iter().for_each(|old| storage.delete(old));
-                Ok((bytes, retained))
-            });
+            let write_all = || {
+                let states = match &savepoint {
+                    None => storage.write_state(checkpoint, MASTER, snapshots),
+                    Some(path) => savepoint::storage(path)?.write_state(checkpoint, MASTER, snapshots),
+                };
+                manifest.states.extend(states?);
+                let bytes = match &savepoint {
+                    None => storage.write_manifest(&manifest)?,
+                    Some(path) => {
+                        let (bytes, last) = savepoint::write_manifest(path, &manifest)?;
+                        if !last.kind.ends_job() {
+                            return Ok((bytes, None));
+                        }
+                        storage.write_manifest(&last)?;
+                        bytes
+                    }
+                };
+                let retained = publish(&storage, &*pointer, retained, checkpoint, num_retained)?;
+                Ok((bytes, Some(retained)))
+            };
+            let written = write_all();
             // A master that is gone does not need to know.
             let _ = events.send(MasterEvent::Written(checkpoint, written));
         };
@@ -147,18 +165,20 @@ impl Master {
     pub(super) fn on_written(
         &mut self,
         checkpoint: CheckpointId,
-        result: Result<(u64, Vec<CheckpointId>), Error>,
+        result: Result<Written, Error>,
     ) -> Option<Stop> {
         if let Some(thread) = self.writing.take() {
             // It has just reported.
             let _ = thread.join();
         }
-        let flight = self.flight.take();
+        let flight = self.flight.take_if(|_| result.is_ok());
         let event = match result {
             Err(error) => Event::WriteFailed(checkpoint, error.to_string()),
             Ok((bytes, retained)) => {
-                self.latest = Some(checkpoint);
-                self.retained = retained;
+                if let Some(retained) = retained {
+                    self.latest = Some(checkpoint);
+                    self.retained = retained;
+                }
                 let started = flight.map_or(0, |f| f.started);
                 self.metrics.last_checkpoint_duration.set(self.clock.now_ms() - started);
                 self.metrics.last_checkpoint_size.set(bytes as i64);
@@ -169,4 +189,25 @@ impl Master {
         };
         self.coordinate(event)
     }
+}
+
+/// Makes a checkpoint count, and deletes those that are too many then. Returns the others.
+fn publish(
+    storage: &CheckpointStorage,
+    pointer: &dyn CheckpointStore,
+    mut retained: Vec<CheckpointId>,
+    checkpoint: CheckpointId,
+    num_retained: usize,
+) -> Result<Vec<CheckpointId>, Error> {
+    retained.push(checkpoint);
+    let expired = retained.len().saturating_sub(num_retained);
+    let deleted: Vec<CheckpointId> = retained.drain(..expired).collect();
+    let latest = Pointer { v: VERSION, retained: retained.clone() };
+    pointer.publish(&latest).map_err(|reason| Error::CheckpointWrite {
+        checkpoint,
+        location: "pointer".into(),
+        reason,
+    })?;
+    deleted.into_iter().for_each(|old| storage.delete(old));
+    Ok(retained)
 }

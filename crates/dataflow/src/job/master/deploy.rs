@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use super::{ENUMERATOR, Event, Master, Stop, Task};
 use crate::channel::lock;
 use crate::checkpoint::coordinator::Subtask;
+use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::storage::Restored;
 use crate::error::{Error, OperatorError};
 use crate::executor::order::{Deployment, Order, Worker, WorkerId};
 use crate::graph::VertexId;
 use crate::job::JobStatus;
-use crate::sink::COMMITTABLES;
+use crate::sink::{COMMITTABLES, Committable, Committer};
 use crate::source::Assignment;
 use crate::state::StateSegment;
 use crate::task::{SPLITS, decode_split};
@@ -124,7 +125,7 @@ impl Master {
         let segments: &[StateSegment] = latest.map_or(&none, |latest| &latest.segments);
         let mut splits = Vec::new();
         for &v in vertices {
-            let begun = self.prepare(v, segments, latest.is_some())?;
+            let begun = self.prepare(v, segments, latest.map(|latest| &latest.manifest))?;
             let Some(enumerator) = self.enumerators.get_mut(&v) else { continue };
             for i in 0..begun {
                 let subtask = i % self.graph.vertices[v].parallelism;
@@ -136,7 +137,12 @@ impl Master {
 
     /// What comes before the tasks of a vertex: its enumerator, and its sinks' commits. Returns how many splits came back
     /// from readers: the enumerator gives them out first.
-    fn prepare(&mut self, v: VertexId, segments: &[StateSegment], restores: bool) -> Result<usize, Error> {
+    fn prepare(
+        &mut self,
+        v: VertexId,
+        segments: &[StateSegment],
+        restored: Option<&Manifest>,
+    ) -> Result<usize, Error> {
         let graph = self.graph.clone();
         let vertex = &graph.vertices[v];
         let attempt = self.attempts.get(&v).copied().unwrap_or(0);
@@ -160,13 +166,43 @@ impl Master {
         }
         // The first attempt after a start from a checkpoint follows any number of others.
         let before = (attempt > 0).then_some(attempt);
-        if restores || attempt > 0 {
+        if restored.is_some() || attempt > 0 {
             for (uid, committer) in &vertex.committers {
-                let committables = items(segments, uid, COMMITTABLES.0);
+                let mut committables = items(segments, uid, COMMITTABLES.0);
+                if restored.is_some_and(|manifest| manifest.origin.is_some()) {
+                    self.commit_held_back(&**committer, std::mem::take(&mut committables)).map_err(fail)?;
+                }
                 committer.recover(&self.config.lineage, before, &committables).map_err(fail)?;
             }
         }
         Ok(begun)
+    }
+
+    /// Commits what a savepoint holds back. It may be gone: the run of which the savepoint was taken may have failed after it, and
+    /// written the same rows anew; or it is on another machine.
+    fn commit_held_back(
+        &self,
+        committer: &dyn Committer,
+        committables: Vec<Committable>,
+    ) -> Result<(), OperatorError> {
+        for committable in committables {
+            match committer.commit(&[committable]) {
+                Ok(()) => {}
+                Err(error) if self.config.allow_non_restored_state => {
+                    tracing::warn!(
+                        job = self.config.name,
+                        "what the savepoint holds back is dropped: {error}"
+                    );
+                }
+                Err(error) => {
+                    return Err(OperatorError::fatal(format!(
+                        "{error}; the savepoint was taken before these rows were committed. To go on without them, use \
+                         --allow-non-restored-state (execution.state-recovery.ignore-unclaimed-state)"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

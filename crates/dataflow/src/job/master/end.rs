@@ -22,8 +22,11 @@ impl Master {
                 match self.wait_for_exits(inbox) {
                     Exits::Failed(error) => Err(error),
                     Exits::Abandoned => Ok(JobStatus::Suspended),
-                    Exits::All { lost: true } => self.commit_last().map(|()| JobStatus::Finished),
-                    Exits::All { lost: false } => Ok(JobStatus::Finished),
+                    // What a region that failed meanwhile had to commit, nobody else does.
+                    Exits::All { lost } if lost || !self.restarting.is_empty() => {
+                        self.commit_last().map(|()| JobStatus::Finished)
+                    }
+                    Exits::All { .. } => Ok(JobStatus::Finished),
                 }
             }
             Stop::Canceled => {
@@ -35,6 +38,7 @@ impl Master {
             // The writer reports through the inbox, which nobody reads any more.
             let _ = writing.join();
         }
+        self.answer_all(&result);
         self.set_status(result.as_ref().map_or(JobStatus::Failed, |status| *status));
         result
     }

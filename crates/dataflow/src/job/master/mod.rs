@@ -10,13 +10,17 @@ mod adopt;
 mod checkpoints;
 mod deploy;
 mod end;
+mod requests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::checkpoints::Written;
+use self::requests::Asked;
 use super::alignment::{AlignmentGroups, Limits};
+use super::trigger::{Reply, Trigger};
 use super::workers::{Deposed, Workers};
 use super::{Begin, JobConfig, JobStatus, MasterSetup, Observed};
 use crate::channel::lock;
@@ -44,10 +48,12 @@ pub(super) enum MasterEvent {
     WorkerLost(WorkerId),
     /// There may be slots now.
     ResourcesChanged,
-    /// The checkpoint's thread is done: size in bytes and retained checkpoints, or why not.
-    Written(CheckpointId, Result<(u64, Vec<CheckpointId>), Error>),
+    /// The checkpoint's thread is done.
+    Written(CheckpointId, Result<Written, Error>),
     /// The configuration has changed.
     Reconfigure(Arc<ConfigSnapshot>),
+    /// The user wants a checkpoint, or a savepoint.
+    Trigger(Trigger, Reply),
     /// The user wants the job to stop.
     Cancel,
     /// Somebody else leads.
@@ -101,6 +107,7 @@ pub(super) struct Master {
     restarts: Restarts,
     coordinator: CheckpointCoordinator,
     flight: Option<Flight>,
+    asked: Asked,
     /// A checkpoint being written on its thread.
     writing: Option<JoinHandle<()>>,
     events: mpsc::Sender<MasterEvent>,
@@ -162,6 +169,7 @@ impl Master {
             enumerators: BTreeMap::new(),
             alignment: AlignmentGroups::default(),
             flight: None,
+            asked: Asked::default(),
             writing: None,
             events,
             observed,
@@ -217,6 +225,7 @@ impl Master {
             }
             MasterEvent::Written(checkpoint, result) => self.on_written(checkpoint, result),
             MasterEvent::Reconfigure(config) => self.coordinate(Event::Reconfigured(config)),
+            MasterEvent::Trigger(trigger, reply) => self.on_trigger(trigger, reply),
             MasterEvent::Cancel => Some(Stop::Canceled),
             MasterEvent::Abandon => Some(Stop::Abandoned),
         }
