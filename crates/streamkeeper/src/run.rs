@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use streamkeeper::live_config::LiveConfig;
 use clap::Args;
+use streamkeeper::live_config::LiveConfig;
 use streamkeeper_dataflow::Error;
 use streamkeeper_dataflow::config::file;
 use streamkeeper_dataflow::job::{JobHandle, JobStatus, launch};

@@ -60,7 +60,9 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(tell) = self.0.take() {
-            tell(Err("the job has ended, or its master was replaced meanwhile: see how the job stands".into()));
+            tell(Err(
+                "the job has ended, or its master was replaced meanwhile: see how the job stands".into()
+            ));
         }
     }
 }

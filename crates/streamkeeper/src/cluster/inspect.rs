@@ -117,8 +117,16 @@ fn as_text(manifest: &Manifest, states: &BTreeMap<(String, String), State>) -> S
     let mut rows = Vec::new();
     for ((uid, name), state) in states {
         for (groups, frames, bytes) in &state.parts {
-            let groups = if state.kind == "keyed" { format!("{}-{}", groups.0, groups.1) } else { "-".into() };
-            let row = [uid.clone(), name.clone(), state.kind.clone(), groups, frames.to_string(), bytes.to_string()];
+            let groups =
+                if state.kind == "keyed" { format!("{}-{}", groups.0, groups.1) } else { "-".into() };
+            let row = [
+                uid.clone(),
+                name.clone(),
+                state.kind.clone(),
+                groups,
+                frames.to_string(),
+                bytes.to_string(),
+            ];
             rows.push(row.to_vec());
         }
     }

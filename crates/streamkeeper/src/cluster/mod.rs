@@ -3,11 +3,12 @@
 //! - `planner`: from a job's spec to its graph, the same in every process
 //! - `roles`: `standalone`, `jobmanager`, `taskmanager`
 //! - `client`: requests to the REST API; `submit`: `run`; `verbs`: `list`, `info`, `cancel`
-//! - `savepoint`: `savepoint`, `stop`, `checkpoint`; `inspect`: what a savepoint consists of
+//! - `savepoint`: `savepoint`, `stop`, `checkpoint`; `rescale`; `inspect`: what a savepoint consists of
 
 mod client;
 mod inspect;
 mod planner;
+mod rescale;
 mod roles;
 mod savepoint;
 mod submit;
@@ -15,6 +16,7 @@ mod verbs;
 
 use clap::Args;
 
+pub(crate) use self::rescale::{RescaleArgs, rescale};
 pub(crate) use self::roles::{RoleArgs, StandaloneArgs, job_manager, standalone, task_manager};
 pub(crate) use self::savepoint::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub(crate) use self::submit::{RunArgs, run};

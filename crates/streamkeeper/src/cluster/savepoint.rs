@@ -17,9 +17,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What `streamkeeper savepoint` is asked to do.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 The savepoint is a directory of its own, DIR/savepoint-<job>-<random>: it can be copied, moved, and given to
-`streamkeeper run --from-savepoint`. The job runs on, and what it has written since its last checkpoint is not committed by it.")]
+`streamkeeper run --from-savepoint`. The job runs on, and what it has written since its last checkpoint is not committed by it."
+)]
 pub(crate) struct SavepointArgs {
     #[command(subcommand)]
     what: Option<SavepointCommand>,

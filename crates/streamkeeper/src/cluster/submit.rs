@@ -62,7 +62,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     }
     args.recovery.apply(&mut config)?;
     if let Some(path) = &args.from_savepoint {
-        let path = std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+        let path =
+            std::path::absolute(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
         config.set("execution.state-recovery.path", &path.display().to_string()).map_err(Failure::usage)?;
     }
     let (text, name) = read_script(args.file.as_deref(), args.execute.as_deref())?;
