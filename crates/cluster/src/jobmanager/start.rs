@@ -7,7 +7,9 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::election::Leadership;
-use streamkeeper_coordination::jobs::{Job, JobResult, JobSpec, JobState, JobStatus as StatusDocument, JobStore};
+use streamkeeper_coordination::jobs::{
+    Job, JobResult, JobSpec, JobState, JobStatus as StatusDocument, JobStore,
+};
 use streamkeeper_dataflow::checkpoint::location::{Found, find};
 use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::checkpoint::storage::CheckpointStorage;

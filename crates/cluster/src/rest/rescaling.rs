@@ -62,7 +62,10 @@ fn parallelism(job: &JobView, wanted: &BTreeMap<String, Requirement>) -> Result<
         };
         let Bounds { lower_bound, upper_bound } = *parallelism;
         let most = i64::from(job.max_parallelism.max(1));
-        if upper_bound < 1 || upper_bound > most || lower_bound.is_some_and(|low| low < 1 || low > upper_bound) {
+        if upper_bound < 1
+            || upper_bound > most
+            || lower_bound.is_some_and(|low| low < 1 || low > upper_bound)
+        {
             return Err(format!(
                 "vertex {} ({}): bounds must be 1 or more, lower before upper, and at most {most} (pipeline.max-parallelism)",
                 shape.id, shape.name

@@ -10,8 +10,8 @@ use axum::routing::MethodFilter;
 
 use super::api::{Act, Api, RestError, serve};
 use super::{
-    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, rescaling, savepoints, task_managers,
-    vertices,
+    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, rescaling, savepoints,
+    task_managers, vertices,
 };
 
 /// The longest body of a request.

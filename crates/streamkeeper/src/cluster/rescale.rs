@@ -71,7 +71,8 @@ pub(crate) fn rescale(args: &RescaleArgs) -> Result<(), Failure> {
 
 fn runs_at(job: &Value, parallelism: u32) -> bool {
     let vertices = || job.get("vertices").and_then(Value::as_array).into_iter().flatten();
-    let subtasks = || vertices().flat_map(|v| v.get("subtasks").and_then(Value::as_array).into_iter().flatten());
+    let subtasks =
+        || vertices().flat_map(|v| v.get("subtasks").and_then(Value::as_array).into_iter().flatten());
     let begun = |s: &Value| matches!(s.get("state").and_then(Value::as_str), Some("RUNNING" | "FINISHED"));
     job.get("parallelism").and_then(Value::as_u64) == Some(u64::from(parallelism))
         && subtasks().next().is_some()
