@@ -3,36 +3,36 @@ SET 'pipeline.name' = 'delays';
 SET 'execution.checkpointing.interval' = '1s';
 SET 'table.local-time-zone' = 'UTC';
 
-CREATE TABLE flights (
+CREATE TABLE IF NOT EXISTS flights (
   sched_dep TIMESTAMP(3), actual_dep TIMESTAMP(3), carrier STRING, flight INT, tailnum STRING,
   origin STRING, dest STRING, dep_delay_min INT, arr_delay_min INT, air_time_min INT, distance_mi INT,
   -- A departure is known when it has happened, up to 21.7 hours after its schedule: with a day, nothing is late.
   WATERMARK FOR sched_dep AS sched_dep - INTERVAL '1' DAY
 ) WITH ('connector' = 'filesystem', 'path' = 'examples/flights/data/flights', 'format' = 'csv', 'csv.null-literal' = '');
 
-CREATE TABLE weather (
+CREATE TABLE IF NOT EXISTS weather (
   time_hour TIMESTAMP(3), origin STRING, temp_f DOUBLE, humidity_pct DOUBLE, wind_speed_mph DOUBLE,
   precip_in DOUBLE, visibility_mi DOUBLE,
   WATERMARK FOR time_hour AS time_hour - INTERVAL '1' DAY
 ) WITH ('connector' = 'filesystem', 'path' = 'examples/flights/data/weather', 'format' = 'csv', 'csv.null-literal' = '');
 
-CREATE TABLE airlines (carrier STRING, name STRING)
+CREATE TABLE IF NOT EXISTS airlines (carrier STRING, name STRING)
 WITH ('connector' = 'filesystem', 'path' = 'examples/flights/data/airlines', 'format' = 'csv');
 
-CREATE TABLE hourly_delays (
+CREATE TABLE IF NOT EXISTS hourly_delays (
   origin STRING, window_start TIMESTAMP(3), flights BIGINT, cancelled BIGINT, mean_delay DOUBLE, max_delay INT
 ) WITH ('connector' = 'filesystem', 'path' = 'target/delays/hourly', 'format' = 'csv');
 
-CREATE TABLE worst_carriers (
+CREATE TABLE IF NOT EXISTS worst_carriers (
   origin STRING, window_start TIMESTAMP(3), carrier STRING, name STRING, mean_delay DOUBLE, flights BIGINT, rownum BIGINT
 ) WITH ('connector' = 'filesystem', 'path' = 'target/delays/worst_carriers', 'format' = 'csv');
 
-CREATE TABLE alerts (
+CREATE TABLE IF NOT EXISTS alerts (
   origin STRING, window_start TIMESTAMP(3), window_end TIMESTAMP(3), departures BIGINT, mean_delay DOUBLE,
   temp_f DOUBLE, wind_speed_mph DOUBLE, precip_in DOUBLE
 ) WITH ('connector' = 'print');
 
-CREATE VIEW delayed AS
+CREATE VIEW IF NOT EXISTS delayed AS
 SELECT origin, window_start, window_end, window_time AS alert_time, COUNT(*) AS departures,
        AVG(CAST(dep_delay_min AS DOUBLE)) AS mean_delay
 FROM TABLE(HOP(TABLE flights, DESCRIPTOR(sched_dep), INTERVAL '30' MINUTE, INTERVAL '3' HOUR))

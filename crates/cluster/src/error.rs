@@ -33,6 +33,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A table or view that must not be written to the catalog.
+    #[error("{object} is not valid: {reason}")]
+    InvalidObject {
+        /// Database and name.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// ZooKeeper has not told what is in the catalog.
+    #[error("the catalog is not known yet: ZooKeeper has not answered; try again")]
+    CatalogUnknown,
     /// The port for other processes cannot be had.
     #[error(
         "cannot listen for other TaskManagers at {address}: {source}; set taskmanager.data.port to a free port"

@@ -1,8 +1,10 @@
 //! From a job's spec to its graph: what this crate leaves to whoever knows how jobs are written.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use streamkeeper_coordination::catalog::{Catalog, ObjectName};
 use streamkeeper_coordination::jobs::JobSpec;
 use streamkeeper_dataflow::config::JobSettings;
 use streamkeeper_dataflow::graph::JobGraph;
@@ -33,6 +35,12 @@ pub trait Planner: Send + Sync {
     /// # Errors
     /// Says what is wrong with the spec.
     fn plan(&self, spec: &JobSpec) -> Result<Planned, String>;
+
+    /// Says what is wrong with tables and views, by database and name: these must not be used. A view of tables that are not there is
+    /// wrong only if `complete`.
+    fn check_catalog(&self, _catalog: &Catalog, _complete: bool) -> BTreeMap<ObjectName, String> {
+        BTreeMap::new()
+    }
 
     /// Follows what a job reads of the configuration while it runs, until the result is dropped.
     fn follow(&self, _spec: &JobSpec, _job: Reconfigurer) -> Option<Box<dyn Send + Sync>> {

@@ -41,6 +41,18 @@ MUTATIONS = [
     ("jobs never move", "jobmanager/job.rs", "advanced && self.moving", "advanced && self.moving && self.cancelled"),
     ("a dead leader is waited for", "jobmanager/shell.rs", "                    self.following.depose(leader.leader.clone());", "                    let _ = leader;"),
     ("a status costs a write", "jobmanager/workers.rs", "        let update = update.assignment(assignment)", "        self.write(update.clone().status(before.clone()))?;\n        let update = update.assignment(assignment)"),
+    ("a request goes round and round", "rest/forward.rs", "if request.headers().contains_key(FORWARDED_BY) {", "if false {"),
+    ("a standby answers of itself", "rest/forward.rs", "    if leads {\n", "    if leads || !api.handle.id().is_empty() {\n"),
+    ("a body may be of any length", "rest/routes.rs", "DefaultBodyLimit::max(MAX_BODY_BYTES)", "DefaultBodyLimit::max(MAX_BODY_BYTES * 64)"),
+    ("idle connections are kept", "rest/listener.rs", "Poll::Pending if self.idle.as_mut().poll(context).is_ready() => {", "Poll::Pending if self.idle.as_mut().poll(context).is_ready() && self.timeout.is_zero() => {"),
+    ("a field has another name", "rest/vertices.rs", '"taskmanager-id": if subtask.worker', '"taskmanager_id": if subtask.worker'),
+    ("a number is a text", "rest/checkpoints.rs", '"num_acknowledged_subtasks": count,', '"num_acknowledged_subtasks": count.to_string(),'),
+    ("our own answer is not as described", "rest/own.rs", '"already": already', '"already": already.to_string()'),
+    ("any file is a log", "rest/configuration.rs", "files(directory).iter().any(|(file, ..)| file == name)", "directory.join(name).exists()"),
+    ("secrets are shown", "rest/configuration.rs", "PARTS.iter().any(|part| key.contains(part))", "PARTS.iter().all(|part| key.contains(part))"),
+    ("jobs that have ended are forgotten", "jobmanager/term.rs", "            self.archive.keep(id, job);", "            drop(job);"),
+    ("a checkpoint completes twice", "jobmanager/history.rs", "find(|c| c.id == id && c.outcome == Outcome::InProgress)", "find(|c| c.id == id)"),
+    ("rates never fall", "jobmanager/observed.rs", "if now - at > SILENCE_MS { now } else { *at }", "*at"),
     ("a restart is not counted", "jobmanager/documents.rs", "before.restarts + u32::from(began)", "before.restarts + u32::from(began) * 0"),
 ]
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a document is changed at the version that its writer has seen, or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ use crate::layout::checked;
 
 /// Objects of one database.
 pub const MAX_OBJECTS: usize = 10_000;
+
+/// Changes in one transaction.
+pub const MAX_CHANGES: usize = 1_000;
 
 /// How often a write is tried anew because somebody else came first.
 const ATTEMPTS: usize = 20;
@@ -41,6 +44,44 @@ pub struct CatalogObject {
     /// What else is to be known of it.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub details: Value,
+}
+
+/// `catalog/<database>`. A database that was made along with its first object has an empty znode, which says as much as this one's
+/// default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DatabaseContent {
+    /// `COMMENT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// `WITH`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// A change of the catalog. Without a version something new is made, without content something is dropped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "what")]
+pub enum Change {
+    /// Of a database.
+    Database {
+        /// Its name.
+        database: String,
+        /// What it is to be; `None`: dropped.
+        content: Option<DatabaseContent>,
+        /// The version that the writer has seen.
+        version: Option<i32>,
+    },
+    /// Of a table or view.
+    Object {
+        /// Its database.
+        database: String,
+        /// Its name.
+        object: String,
+        /// What it is to be; `None`: dropped.
+        content: Option<CatalogObject>,
+        /// The version that the writer has seen.
+        version: Option<i32>,
+    },
 }
 
 /// The catalog of a cluster.
@@ -156,6 +197,109 @@ impl CatalogStore {
         }
     }
 
+    /// Makes all of these changes in one transaction, or none. The order matters where one is of a database: it is made before what is
+    /// in it, and dropped after that.
+    ///
+    /// # Errors
+    /// [`Error::ObjectExists`] and [`Error::Changed`] when somebody else came first; [`Error::InvalidName`],
+    /// [`Error::InvalidDocument`], [`Error::TooMany`], [`Error::ZooKeeper`].
+    pub async fn apply(&self, changes: &[Change]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if changes.len() > MAX_CHANGES {
+            return Err(Error::TooMany { what: "changes of the catalog at once", limit: MAX_CHANGES });
+        }
+        let multi = self.transaction(changes).await?;
+        match self.cluster.zookeeper().multi(multi).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_outcome_unknown() => {
+                self.cluster.sync().await?;
+                match self.is_done(changes).await? {
+                    true => Ok(()),
+                    false => Err(error.into()),
+                }
+            }
+            Err(ZkError::Multi { source, .. }) => Err(match *source {
+                ZkError::NodeExists { path } => self.exists(path),
+                ZkError::BadVersion { path } | ZkError::NoNode { path } | ZkError::NotEmpty { path } => {
+                    Error::Changed { path }
+                }
+                other => other.into(),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn transaction(&self, changes: &[Change]) -> Result<Multi> {
+        let mut multi = Multi::new();
+        let mut made = BTreeSet::new();
+        for change in changes {
+            let (path, text, version) = match change {
+                Change::Database { database, content, version } => {
+                    checked("database", database)?;
+                    made.insert(database.as_str());
+                    let path = self.cluster.layout().database(database);
+                    let text = content.as_ref().map(|content| encode(&path, content)).transpose()?;
+                    (path, text, *version)
+                }
+                Change::Object { database, object, content, version } => {
+                    let path = self.path(database, object)?;
+                    if content.is_some() && version.is_none() && made.insert(database) {
+                        let parent = self.cluster.layout().database(database);
+                        multi = match self.cluster.zookeeper().exists(&parent).await? {
+                            None => multi.create(&parent, "", CreateMode::Persistent),
+                            Some(stat) if usize::try_from(stat.num_children).unwrap_or(0) >= MAX_OBJECTS => {
+                                return Err(Error::TooMany {
+                                    what: "objects in the database",
+                                    limit: MAX_OBJECTS,
+                                });
+                            }
+                            Some(_) => multi,
+                        };
+                    }
+                    let text = content.as_ref().map(|content| encode(&path, content)).transpose()?;
+                    (path, text, *version)
+                }
+            };
+            multi = match (text, version) {
+                (Some(text), None) => multi.create(&path, text, CreateMode::Persistent),
+                (Some(text), version) => multi.set(&path, text, version),
+                (None, version) => multi.delete(&path, version),
+            };
+        }
+        Ok(multi)
+    }
+
+    /// Whether all of it is as the changes say.
+    async fn is_done(&self, changes: &[Change]) -> Result<bool> {
+        for change in changes {
+            let done = match change {
+                Change::Object { database, object, content, .. } => {
+                    self.get(database, object).await?.map(|found| found.value) == *content
+                }
+                Change::Database { database, content, .. } => {
+                    let path = self.cluster.layout().database(database);
+                    self.cluster.zookeeper().exists(&path).await?.is_some() == content.is_some()
+                }
+            };
+            if !done {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn exists(&self, path: String) -> Error {
+        let root = format!("{}/", self.cluster.layout().catalog());
+        match path.strip_prefix(&root).and_then(|below| below.split_once('/')) {
+            Some((database, object)) => {
+                Error::ObjectExists { database: database.to_owned(), object: object.to_owned() }
+            }
+            None => Error::Changed { path },
+        }
+    }
+
     /// Follows the whole catalog; its first state is a listing.
     ///
     /// # Errors
@@ -172,14 +316,23 @@ impl CatalogStore {
     }
 }
 
-/// All tables and views. Of one that cannot be read, the last good content stays.
+/// All databases, tables and views. Of one that cannot be read, the last good content stays, with the version of the other.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Catalog {
-    objects: BTreeMap<(String, String), Arc<Versioned<CatalogObject>>>,
+    databases: BTreeMap<String, Versioned<DatabaseContent>>,
+    objects: BTreeMap<ObjectName, Arc<Versioned<CatalogObject>>>,
     problems: BTreeMap<String, String>,
 }
 
+/// Database and name of a table or view.
+pub type ObjectName = (String, String);
+
 impl Catalog {
+    /// All databases.
+    pub fn databases(&self) -> impl Iterator<Item = (&str, &Versioned<DatabaseContent>)> {
+        self.databases.iter().map(|(name, database)| (name.as_str(), database))
+    }
+
     /// All objects, with database and name.
     pub fn objects(&self) -> impl Iterator<Item = (&str, &str, &Arc<Versioned<CatalogObject>>)> {
         self.objects.iter().map(|((database, name), object)| (database.as_str(), name.as_str(), object))
@@ -194,23 +347,115 @@ impl Catalog {
     pub fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
         self.problems.iter().map(|(object, problem)| (object.as_str(), problem.as_str()))
     }
+
+    /// What it is after changes, whatever their versions.
+    pub fn with(&self, changes: &[Change]) -> Self {
+        let mut catalog = self.clone();
+        for change in changes {
+            match change.clone() {
+                Change::Database { database, content: Some(value), .. } => {
+                    catalog.databases.insert(database, Versioned { value, version: 0 });
+                }
+                Change::Database { database, content: None, .. } => {
+                    catalog.databases.remove(&database);
+                }
+                Change::Object { database, object, content: Some(value), .. } => {
+                    catalog.objects.insert((database, object), Arc::new(Versioned { value, version: 0 }));
+                }
+                Change::Object { database, object, content: None, .. } => {
+                    catalog.objects.remove(&(database, object));
+                }
+            }
+        }
+        catalog
+    }
+
+    /// Whether it shows these changes.
+    pub fn shows(&self, changes: &[Change]) -> bool {
+        changes.iter().all(|change| match change {
+            Change::Database { database, content, .. } => {
+                self.databases.get(database).map(|known| &known.value) == content.as_ref()
+            }
+            Change::Object { database, object, content, .. } => {
+                self.get(database, object).map(|known| &known.value) == content.as_ref()
+            }
+        })
+    }
+
+    /// This catalog without the content that `wrong` finds fault with: what `before` held stays in force, with the new version, and
+    /// what held nothing is left out.
+    pub fn without(&self, wrong: BTreeMap<ObjectName, String>, before: &Self) -> Self {
+        let mut catalog = self.clone();
+        for (name, reason) in wrong {
+            let path = format!("{}/{}", name.0, name.1);
+            match (before.objects.get(&name), self.objects.get(&name)) {
+                (Some(good), Some(bad)) => {
+                    let kept = Versioned { value: good.value.clone(), version: bad.version };
+                    catalog.objects.insert(name, Arc::new(kept));
+                }
+                _ => {
+                    catalog.objects.remove(&name);
+                }
+            }
+            if before.problems.get(&path) != Some(&reason) {
+                tracing::warn!("catalog/{path} is ignored, what it held before stays in force: {reason}");
+            }
+            catalog.problems.insert(path, reason);
+        }
+        catalog
+    }
 }
 
 impl Fold for Catalog {
     fn observe(&mut self, path: &str, found: Option<(&[u8], &Stat)>) {
-        let Some((database, object)) = path.split_once('/') else { return };
-        let key = (database.to_owned(), object.to_owned());
         self.problems.remove(path);
-        match found.map(|(text, stat)| (decode(text), stat.version)) {
-            None => {
-                self.objects.remove(&key);
+        let problem = match path.split_once('/') {
+            None if path.is_empty() => None,
+            None => self.observe_database(path, found),
+            Some((database, object)) => self.observe_object((database.to_owned(), object.to_owned()), found),
+        };
+        if let Some(reason) = problem {
+            tracing::warn!("catalog/{path} is ignored, what it held before stays in force: {reason}");
+            self.problems.insert(path.to_owned(), reason);
+        }
+    }
+}
+
+impl Catalog {
+    fn observe_database(&mut self, name: &str, found: Option<(&[u8], &Stat)>) -> Option<String> {
+        let Some((text, stat)) = found else {
+            self.databases.remove(name);
+            return None;
+        };
+        let known = self
+            .databases
+            .entry(name.to_owned())
+            .or_insert_with(|| Versioned { value: DatabaseContent::default(), version: stat.version });
+        known.version = stat.version;
+        match if text.is_empty() { Ok(DatabaseContent::default()) } else { decode(text) } {
+            Ok(value) => known.value = value,
+            Err(reason) => return Some(reason),
+        }
+        None
+    }
+
+    fn observe_object(&mut self, name: ObjectName, found: Option<(&[u8], &Stat)>) -> Option<String> {
+        let Some((text, stat)) = found else {
+            self.objects.remove(&name);
+            return None;
+        };
+        let version = stat.version;
+        match decode(text) {
+            Ok(value) => {
+                self.objects.insert(name, Arc::new(Versioned { value, version }));
+                None
             }
-            Some((Ok(value), version)) => {
-                self.objects.insert(key, Arc::new(Versioned { value, version }));
-            }
-            Some((Err(reason), _)) => {
-                tracing::warn!("catalog/{path} is ignored, what it held before stays in force: {reason}");
-                self.problems.insert(path.to_owned(), reason);
+            Err(reason) => {
+                // Whoever repairs or drops it does that at the version that is there.
+                if let Some(known) = self.objects.get_mut(&name) {
+                    *known = Arc::new(Versioned { value: known.value.clone(), version });
+                }
+                Some(reason)
             }
         }
     }

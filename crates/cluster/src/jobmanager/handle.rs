@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use streamkeeper_coordination::Cluster;
+use streamkeeper_coordination::catalog::{Catalog, Change};
 use streamkeeper_coordination::election::LeaderDocument;
 use streamkeeper_coordination::jobs::{JobSpec, JobStore, Submitted};
 use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::job::check_restorable_from;
 use streamkeeper_zookeeper::block_on;
 
+use super::catalog::CatalogKeeper;
 use super::operations::{Asked, Operation};
 use super::rescale;
 use super::shell::Event;
@@ -27,6 +29,7 @@ pub struct JobManagerHandle {
     cluster: Cluster,
     planner: Arc<dyn Planner>,
     events: Sender<Event>,
+    catalog: CatalogKeeper,
 }
 
 impl JobManagerHandle {
@@ -35,8 +38,9 @@ impl JobManagerHandle {
         cluster: Cluster,
         planner: Arc<dyn Planner>,
         events: Sender<Event>,
+        catalog: CatalogKeeper,
     ) -> Self {
-        Self { id, cluster, planner, events }
+        Self { id, cluster, planner, events, catalog }
     }
 
     /// The JobManager's id, with its incarnation.
@@ -72,7 +76,7 @@ impl JobManagerHandle {
         let store = JobStore::new(self.cluster.clone());
         let submitted = block_on(store.submit(&job.to_string(), &spec))?;
         // The leader, if it is this one, need not wait for ZooKeeper to tell it.
-        let _ = self.events.send(Event::Submitted(job));
+        let _ = self.events.send(Event::Submitted(job, spec.name));
         Ok(submitted)
     }
 
@@ -95,6 +99,22 @@ impl JobManagerHandle {
             self.planner.plan(&spec).map_err(|reason| Error::InvalidJob { job: spec.name, reason })?;
         }
         Ok(block_on(store.desire_of_running(&id, &rescale::desired(parallelism)))?)
+    }
+
+    /// The tables and views that are in force, and what is wrong with others.
+    ///
+    /// # Errors
+    /// [`Error::CatalogUnknown`].
+    pub fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.catalog.now()
+    }
+
+    /// Changes tables and views, all of them or none. Returns when that is written down.
+    ///
+    /// # Errors
+    /// [`Error::InvalidObject`], and [`Error::Coordination`] when somebody else came first.
+    pub fn change_catalog(&self, changes: &[Change]) -> Result<()> {
+        self.catalog.apply(changes)
     }
 
     /// What can be seen of the cluster.

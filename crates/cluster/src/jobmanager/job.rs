@@ -321,13 +321,13 @@ impl RunningJob {
         }
     }
 
-    /// The job's state, as Flink would name it.
-    ///
-    /// That it has ended its result says, once that is written: until then a job that has ended could be taken over.
+    /// The job's state, as Flink would name it. It has ended only when its result is written: whoever leads next might have to end it
+    /// again until then.
     pub(super) fn job_state(&self) -> JobState {
         match (&self.phase, self.state) {
             (Phase::Ending, JobStatus::Failed) => JobState::Failing,
             (Phase::Ending, JobStatus::Canceled) => JobState::Cancelling,
+            (Phase::Ending, JobStatus::Finished) => JobState::Running,
             (_, _) if self.cancelled => JobState::Cancelling,
             (Phase::Running(_), JobStatus::Running) => JobState::Running,
             (Phase::Running(_), JobStatus::Restarting) => JobState::Restarting,

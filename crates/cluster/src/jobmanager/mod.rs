@@ -13,9 +13,11 @@
 //! - `persist`: writes that have to be done
 //! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
 //! - `operations`: what users have asked for in the background (pure)
+//! - `catalog`: tables and views, without what is not valid
 //! - `handle`, [`view`], `seen`: what REST and the command line do and see
 
 mod archive;
+mod catalog;
 mod documents;
 mod follow;
 mod gate;
@@ -48,6 +50,7 @@ use streamkeeper_coordination::election::CandidateInfo;
 use streamkeeper_coordination::layout::Layout;
 use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
+use self::catalog::CatalogKeeper;
 pub use self::handle::JobManagerHandle;
 pub use self::operations::{Asked, Operation};
 use self::shell::{Event, Shell};
@@ -130,7 +133,8 @@ impl JobManager {
         let candidate =
             CandidateInfo { id: id.clone(), rpc_address, rest_address: options.rest_address.clone() };
         let following = follow::follow(&cluster, candidate, events.clone())?;
-        let handle = JobManagerHandle::new(id.clone(), cluster, planner.clone(), events.clone());
+        let catalog = CatalogKeeper::start(&cluster, planner.clone())?;
+        let handle = JobManagerHandle::new(id.clone(), cluster, planner.clone(), events.clone(), catalog);
         let setup = shell::Setup {
             id,
             cluster: options.layout.base().to_owned(),

@@ -56,8 +56,8 @@ pub(super) enum Event {
     WatchBroken(u64, String),
     /// The leader's process is dead.
     LeaderDead(u64),
-    /// A job was submitted here.
-    Submitted(JobId),
+    /// A job of this name was submitted here.
+    Submitted(JobId, String),
     /// The documents of a job.
     Read(u64, JobId, u64, Box<Result<ReadJob, String>>),
     /// Its master.
@@ -225,9 +225,9 @@ impl Shell {
                     self.following.depose(leader.leader.clone());
                 }
             }
-            Event::Submitted(job) => {
+            Event::Submitted(job, name) => {
                 if let Some(term) = &mut self.term {
-                    term.submitted(job);
+                    term.submitted(job, name);
                 }
             }
             Event::Dead(epoch, worker) => self.in_term(epoch, |term| term.died(&worker)),

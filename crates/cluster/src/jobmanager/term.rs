@@ -119,7 +119,7 @@ impl Term {
                 tracing::warn!("job `{id}` is ignored: its id is not 32 hexadecimal digits");
                 continue;
             };
-            self.submitted(id);
+            self.submitted(id, String::new());
             if let Some(desired) = job.desired.as_ref().map(|desired| &desired.value) {
                 self.want(id, desired);
                 if desired.state == DesiredState::Canceled {
@@ -134,10 +134,10 @@ impl Term {
     }
 
     /// There is a job; it may be known already.
-    pub(super) fn submitted(&mut self, job: JobId) {
+    pub(super) fn submitted(&mut self, job: JobId, name: String) {
         if !self.jobs.contains_key(&job) && !self.ended.contains(&job) {
             self.runs += 1;
-            self.jobs.insert(job, RunningJob::new(self.runs));
+            self.jobs.insert(job, RunningJob { name, ..RunningJob::new(self.runs) });
             self.read(job, self.runs, None);
         }
     }

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use streamkeeper_coordination::jobs::JobState;
+use streamkeeper_dataflow::restart::RestartStrategy;
 
 use super::api::{Api, Call, Reply, RestError};
 use super::configuration::{SECRET, is_secret};
@@ -36,9 +37,20 @@ pub(super) fn config(api: &Api, call: &Call) -> Result<Reply, RestError> {
 }
 
 fn restart_strategy(job: &JobView) -> String {
-    match &job.settings {
-        Some(settings) => format!("{:?}", settings.restart),
+    let times = |most: Option<u32>| most.map_or("no limit".into(), |most| format!("{most} times at most"));
+    match job.settings.as_ref().map(|settings| &settings.restart) {
         None => "Cluster level default restart strategy".into(),
+        Some(RestartStrategy::None) => "Restart deactivated.".into(),
+        Some(RestartStrategy::FixedDelay { attempts, delay_ms }) => {
+            format!("Restart with fixed delay ({delay_ms} ms). #{attempts} restart attempts.")
+        }
+        Some(RestartStrategy::FailureRate { max_failures, interval_ms, delay_ms }) => {
+            format!("Restart after {delay_ms} ms, {max_failures} times in {interval_ms} ms at most.")
+        }
+        Some(RestartStrategy::ExponentialDelay { initial_ms, max_ms, multiplier, attempts, .. }) => {
+            let delays = format!("{initial_ms} ms to {max_ms} ms, each {multiplier} times the last");
+            format!("Restart with exponential delay: {delays}; {}.", times(*attempts))
+        }
     }
 }
 

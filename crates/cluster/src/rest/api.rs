@@ -147,14 +147,21 @@ impl From<Error> for RestError {
     fn from(error: Error) -> Self {
         use streamkeeper_coordination::Error as Coordination;
         let status = match &error {
-            Error::InvalidJob { .. } | Error::Coordination(Coordination::InvalidDocument { .. }) => {
-                StatusCode::BAD_REQUEST
-            }
+            Error::InvalidJob { .. }
+            | Error::InvalidObject { .. }
+            | Error::Coordination(Coordination::InvalidName { .. })
+            | Error::Coordination(Coordination::InvalidDocument { .. }) => StatusCode::BAD_REQUEST,
             Error::Coordination(Coordination::NoJob { .. }) => StatusCode::NOT_FOUND,
             Error::Coordination(
-                Coordination::JobExists { .. } | Coordination::JobEnded { .. } | Coordination::TooMany { .. },
+                Coordination::JobExists { .. }
+                | Coordination::JobEnded { .. }
+                | Coordination::ObjectExists { .. }
+                | Coordination::TooMany { .. }
+                | Coordination::Changed { .. },
             ) => StatusCode::CONFLICT,
-            Error::Coordination(_) | Error::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Coordination(_) | Error::Stopped(_) | Error::CatalogUnknown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

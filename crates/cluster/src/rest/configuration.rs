@@ -64,6 +64,12 @@ pub(super) fn environment(_: &Api, _: &Call) -> Result<Reply, RestError> {
     .into())
 }
 
+/// The same, of a job that is there.
+pub(super) fn environment_of_job(api: &Api, call: &Call) -> Result<Reply, RestError> {
+    api.job(call)?;
+    environment(api, call)
+}
+
 /// `GET /jobmanager/logs`.
 pub(super) fn logs(api: &Api, _: &Call) -> Result<Reply, RestError> {
     let files = api.options.log_directory.as_deref().map(files).unwrap_or_default();

@@ -67,6 +67,13 @@ pub(super) fn of_vertex(api: &Api, call: &Call) -> Result<Reply, RestError> {
     Ok(asked(call, metrics.collect()))
 }
 
+/// `GET …/jm-operator-metrics`: of what runs for a vertex in the JobManager, which measures nothing.
+pub(super) fn of_coordinator(api: &Api, call: &Call) -> Result<Reply, RestError> {
+    let job = api.job(call)?;
+    vertex_of(&job, call)?;
+    Ok(asked(call, Vec::new()))
+}
+
 /// `GET …/subtasks/:subtaskindex/metrics`.
 pub(super) fn of_subtask(api: &Api, call: &Call) -> Result<Reply, RestError> {
     let job = api.job(call)?;

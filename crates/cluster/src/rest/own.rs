@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use streamkeeper_coordination::catalog::Change;
 use streamkeeper_coordination::jobs::{JobSpec, Submitted};
 
 use super::api::{Api, Call, Reply, RestError};
@@ -62,6 +63,38 @@ pub(super) fn job(api: &Api, call: &Call) -> Result<Reply, RestError> {
         "vertices": view.vertices.iter().map(vertex).collect::<Vec<_>>(),
     })
     .into())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogChanges {
+    changes: Vec<Change>,
+}
+
+/// `GET /v1/streamkeeper/catalog`: the tables and views that are in force.
+pub(super) fn catalog(api: &Api, _: &Call) -> Result<Reply, RestError> {
+    let catalog = api.handle.catalog()?;
+    let databases = catalog.databases().map(|(name, database)| {
+        json!({ "database": name, "content": database.value, "version": database.version })
+    });
+    let objects = catalog.objects().map(|(database, name, object)| {
+        json!({ "database": database, "object": name, "content": object.value, "version": object.version })
+    });
+    let problems = catalog.problems().map(|(name, reason)| (name.to_owned(), json!(reason)));
+    Ok(json!({
+        "databases": databases.collect::<Vec<_>>(),
+        "objects": objects.collect::<Vec<_>>(),
+        "problems": problems.collect::<serde_json::Map<_, _>>(),
+    })
+    .into())
+}
+
+/// `POST /v1/streamkeeper/catalog`: changes of tables and views, all or none.
+pub(super) fn change_catalog(api: &Api, call: &Call) -> Result<Reply, RestError> {
+    let CatalogChanges { changes } = serde_json::from_slice(&call.body)
+        .map_err(|e| RestError::bad_request(format!("the body is no change of the catalog: {e}")))?;
+    api.handle.change_catalog(&changes)?;
+    Ok(json!({}).into())
 }
 
 fn vertex(vertex: &VertexView) -> Value {

@@ -136,14 +136,35 @@ pub(super) fn subtask(api: &Api, call: &Call) -> Result<Reply, RestError> {
     let (_, vertex) = vertex_of(&job, call)?;
     let (index, subtask) = subtask_of(vertex, call)?;
     if !call.param("attempt").is_empty() {
-        let attempt: u32 = call.parse("attempt")?;
-        if attempt != subtask.attempt {
-            let message =
-                format!("Could not find attempt {attempt} of subtask {index}: only the current one is kept.");
-            return Err(RestError::not_found(message));
-        }
+        check_attempt(index, subtask, call)?;
     }
     Ok(shown(index, subtask, &endpoints, now_ms()).into())
+}
+
+/// Refuses a request for another attempt than the current one.
+fn check_attempt(index: usize, subtask: &SubtaskView, call: &Call) -> Result<(), RestError> {
+    let attempt: u32 = call.parse("attempt")?;
+    if attempt == subtask.attempt {
+        return Ok(());
+    }
+    let message =
+        format!("Could not find attempt {attempt} of subtask {index}: only the current one is kept.");
+    Err(RestError::not_found(message))
+}
+
+/// `GET …/attempts/:attempt/accumulators`: there are none.
+pub(super) fn attempt_accumulators(api: &Api, call: &Call) -> Result<Reply, RestError> {
+    let job = api.job(call)?;
+    let (_, vertex) = vertex_of(&job, call)?;
+    let (index, subtask) = subtask_of(vertex, call)?;
+    check_attempt(index, subtask, call)?;
+    Ok(json!({
+        "subtask": index,
+        "attempt": subtask.attempt,
+        "id": vertex.shape.id,
+        "user-accumulators": [],
+    })
+    .into())
 }
 
 /// `GET …/accumulators`: there are none.

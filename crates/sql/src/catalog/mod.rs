@@ -5,6 +5,7 @@
 //! - `like`: `CREATE TABLE … LIKE`;
 //! - `alter`: `ALTER TABLE` and `ALTER VIEW`;
 //! - `show`: `SHOW CREATE …` and `DESCRIBE`, as Flink prints them;
+//! - `permanent`: what a catalog outside of the session keeps;
 //! - `temporary`: what programs register, not statements.
 //!
 //! Invariant: every table in the catalog is valid as far as its declared types tell. The types of computed columns come
@@ -12,6 +13,7 @@
 //! [`CatalogTable::check_watermark`] and adds the table with [`Catalog::add_table`].
 mod alter;
 mod like;
+mod permanent;
 mod show;
 mod table;
 mod temporary;

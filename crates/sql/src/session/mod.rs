@@ -1,12 +1,15 @@
 //! A session: configuration, catalog, and what each statement does to them. Queries become jobs, which the caller runs.
 //!
 //! - [`Session`]: statements one after the other; `tables`: the catalog as the binder sees it; `show`: SHOW and DESCRIBE
+//! - `definitions`: the catalog as statements, for who keeps it, and for jobs that are planned elsewhere
 //! - `streams`: streams as tables, and queries as streams, in a graph that others build as well
 
+mod definitions;
 mod show;
 mod streams;
 mod tables;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,11 +18,12 @@ use sqlparser::ast::{Query, Spanned};
 use sqlparser::tokenizer::Span;
 use streamkeeper_dataflow::graph::JobGraph;
 
+pub use self::definitions::Definition;
 use self::streams::RegisteredStream;
 pub use self::streams::{BoundQuery, QueryStream, StreamTable};
 use self::tables::CatalogNames;
 use crate::binder::Binder;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, ObjectPath};
 use crate::config::{self, Config, ZOOKEEPER_QUORUM};
 use crate::error::{ErrorKind, SqlError};
 use crate::explain;
@@ -58,6 +62,8 @@ pub struct PlannedJob {
     pub sinks: Vec<String>,
     /// The configuration documents that it reads, by the names that CONFIG gives them.
     pub config_documents: BTreeSet<String>,
+    /// The statements that make, in an empty catalog, the tables and views that it needs, in an order in which they can be executed.
+    pub definitions: Vec<String>,
 }
 
 impl std::fmt::Debug for PlannedJob {
@@ -77,6 +83,8 @@ pub struct Session {
     warnings: Vec<String>,
     /// The INSERTs since BEGIN STATEMENT SET.
     open_set: Option<Vec<Insert>>,
+    /// What the binder has asked for in the statement that is executed, in order.
+    lookups: RefCell<Vec<ObjectPath>>,
     /// What relative paths are relative to.
     base_dir: PathBuf,
 }
@@ -94,6 +102,7 @@ impl Session {
             streams: Vec::new(),
             warnings: Vec::new(),
             open_set: None,
+            lookups: RefCell::default(),
             base_dir: PathBuf::new(),
         }
     }
@@ -126,6 +135,7 @@ impl Session {
     /// # Errors
     /// When it means nothing, or is not supported; with its place in the text.
     pub fn execute(&mut self, statement: &Statement) -> Result<StatementResult> {
+        self.lookups.borrow_mut().clear();
         let done = || Ok(StatementResult::Ok("OK".to_owned()));
         match statement {
             Statement::Query(query) => {
@@ -201,7 +211,7 @@ impl Session {
     }
 
     fn names<'a>(&'a self, ctx: &'a EvalContext) -> CatalogNames<'a> {
-        CatalogNames { catalog: &self.catalog, ctx, streams: &self.streams }
+        CatalogNames { catalog: &self.catalog, ctx, streams: &self.streams, lookups: &self.lookups }
     }
 
     /// RESET goes back to what the session began with.
@@ -300,7 +310,9 @@ impl Session {
             ));
         }
         let name = self.config.get("pipeline.name").unwrap_or(name).to_owned();
-        Ok(StatementResult::Job(Box::new(PlannedJob { name, graph, sinks: names, config_documents })))
+        let definitions = self.looked_up();
+        let job = PlannedJob { name, graph, sinks: names, config_documents, definitions };
+        Ok(StatementResult::Job(Box::new(job)))
     }
 
     fn plan(&self, sinks: Vec<SinkPlan>, graph: &mut JobGraph) -> Result<BTreeSet<String>> {

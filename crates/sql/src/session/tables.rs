@@ -1,5 +1,6 @@
 //! The catalog as the binder sees it: types of computed columns, watermarks and options resolved.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(super) struct CatalogNames<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) ctx: &'a EvalContext,
     pub(super) streams: &'a [RegisteredStream],
+    /// Takes what is found.
+    pub(super) lookups: &'a RefCell<Vec<ObjectPath>>,
 }
 
 impl Names for CatalogNames<'_> {
@@ -37,6 +40,7 @@ impl Names for CatalogNames<'_> {
             parts.insert(0, Ident::with_span(span, database));
         }
         let (path, object) = self.catalog.resolve(&ObjectName::from(parts))?;
+        self.lookups.borrow_mut().push(path.clone());
         let names = [path.catalog.clone(), path.database.clone(), path.object.clone()];
         match object {
             CatalogObject::Table(table) => {

@@ -2,9 +2,11 @@
 //!
 //! - `planner`: from a job's spec to its graph, the same in every process
 //! - `roles`: `standalone`, `jobmanager`, `taskmanager`
+//! - `catalog`: the cluster's tables and views in a session
 //! - `client`: requests to the REST API; `submit`: `run`; `verbs`: `list`, `info`, `cancel`
 //! - `savepoint`: `savepoint`, `stop`, `checkpoint`; `rescale`; `inspect`: what a savepoint consists of
 
+mod catalog;
 mod client;
 mod inspect;
 mod planner;

@@ -2,16 +2,18 @@
 //!
 //! Invariant: the graph depends on the spec alone, so that every process of the cluster has the same.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use streamkeeper::live_config::LiveConfig;
 use streamkeeper_cluster::{Planned, Planner};
+use streamkeeper_coordination::catalog::{Catalog, ObjectName};
 use streamkeeper_coordination::jobs::{JobKind, JobSpec};
 use streamkeeper_dataflow::config::Config;
 use streamkeeper_dataflow::job::Reconfigurer;
 use streamkeeper_sql::parser::parse_script;
-use streamkeeper_sql::session::{PlannedJob, Session, StatementResult};
+use streamkeeper_sql::session::{Definition, PlannedJob, Session, StatementResult};
 
 /// The key of a spec's details that says what relative paths are relative to.
 pub(super) const DIRECTORY: &str = "directory";
@@ -86,6 +88,20 @@ impl Planner for SqlPlanner {
             Arc::default()
         };
         Ok(Planned { name, graph: job.graph, settings, config })
+    }
+
+    fn check_catalog(&self, catalog: &Catalog, complete: bool) -> BTreeMap<ObjectName, String> {
+        let mut session = Session::new(self.defaults.clone());
+        for (name, content) in catalog.databases() {
+            session.define_database(name, super::catalog::database(&content.value));
+        }
+        let definitions = catalog.objects().map(|(database, name, object)| {
+            ((database.to_owned(), name.to_owned()), super::catalog::definition(database, &object.value))
+        });
+        let definitions: BTreeMap<ObjectName, Definition> = definitions.collect();
+        let by_name = definitions.iter().map(|(name, definition)| (name.clone(), definition));
+        let wrong = session.define(by_name, |_| complete).into_iter();
+        wrong.map(|(name, error)| (name, error.message)).collect()
     }
 
     fn follow(&self, spec: &JobSpec, reconfigurer: Reconfigurer) -> Option<Box<dyn Send + Sync>> {

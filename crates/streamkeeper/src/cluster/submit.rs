@@ -1,7 +1,8 @@
 //! `streamkeeper run`: submits the jobs of a script to a cluster.
 //!
 //! The statements are executed here first, so that what is wrong with them is said with its place in the script, and nothing is
-//! submitted of a script that is wrong in a later place.
+//! submitted of a script that is wrong in a later place. What it changes of the cluster's tables and views is one transaction, before
+//! the jobs are submitted. Each job carries the statements that it needs: what becomes of a table later does not change it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use streamkeeper_sql::error::SqlError;
 use streamkeeper_sql::parser::{Statement, parse_script};
 use streamkeeper_sql::session::{Session, StatementResult};
 
+use super::catalog;
 use super::client::Client;
 use super::planner::DIRECTORY;
 use super::{Target, configuration};
@@ -26,7 +28,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// What `streamkeeper run` is asked to do.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each INSERT or statement set of the script is a job. Without --detached the command ends when the jobs have ended, with exit
+Each INSERT or statement set of the script is a job. Tables and views that are not TEMPORARY are kept by the cluster, for later
+scripts as well. Without --detached the command ends when the jobs have ended, with exit
 code 1 if one has not finished; interrupting it leaves them running. With --job-id, submitting again does no harm.")]
 pub(crate) struct RunArgs {
     /// File with SQL statements; `-` reads standard input.
@@ -53,7 +56,7 @@ pub(crate) struct RunArgs {
     target: Target,
 }
 
-/// Submits the jobs of a script.
+/// Submits the jobs of a script, and changes the cluster's tables and views as it says.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut config = configuration(&args.target.set)?;
     let client = Client::new(&args.target, &config)?;
@@ -67,21 +70,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         config.set("execution.state-recovery.path", &path.display().to_string()).map_err(Failure::usage)?;
     }
     let (text, name) = read_script(args.file.as_deref(), args.execute.as_deref())?;
-    let specs = specs(&text, name.as_deref(), config)?;
-    match (specs.len(), &args.job_id) {
-        (0, _) => return Err(Failure::usage("the script has no INSERT: there is nothing to run")),
-        (2.., Some(_)) => {
-            return Err(Failure::usage(
-                "--job-id is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET",
-            ));
-        }
-        (2.., None) if args.from_savepoint.is_some() => {
-            return Err(Failure::usage(
-                "--from-savepoint is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET",
-            ));
-        }
-        _ => {}
+    let mut session = Session::new(config);
+    let loaded = catalog::load(&client, &mut session)?;
+    let specs = specs(&text, name.as_deref(), &mut session)?;
+    let alone = [("--job-id", args.job_id.is_some()), ("--from-savepoint", args.from_savepoint.is_some())];
+    if let Some((option, _)) = alone.iter().find(|(_, given)| *given && specs.len() > 1) {
+        return Err(Failure::usage(format!(
+            "{option} is for a script with one job; put its INSERTs into one EXECUTE STATEMENT SET"
+        )));
     }
+    loaded.store(&client, &session)?;
     let mut jobs = Vec::new();
     for spec in specs {
         let name = spec.name.clone();
@@ -102,18 +100,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// What is to be submitted: each job with the statements that it needs.
-fn specs(
-    text: &str,
-    name: Option<&str>,
-    config: streamkeeper_dataflow::config::Config,
-) -> Result<Vec<JobSpec>, Failure> {
+fn specs(text: &str, name: Option<&str>, session: &mut Session) -> Result<Vec<JobSpec>, Failure> {
     let reject = |error: SqlError| Failure::usage(error.render(text, name));
     let directory = std::env::current_dir()
         .map_err(|e| Failure::job(format!("the current directory cannot be had: {e}")))?;
-    let mut session = Session::new(config);
     session.set_base_directory(directory.clone());
-    let (mut statements, mut specs) = (Vec::new(), Vec::new());
-    for statement in &parse_script(text).map_err(reject)? {
+    let (mut inserts, mut specs) = (Vec::new(), Vec::new());
+    let statements = parse_script(text).map_err(reject)?;
+    if statements.is_empty() {
+        return Err(Failure::usage("the script has no statement: there is nothing to run"));
+    }
+    for statement in &statements {
         if let Statement::Query(_) = statement.node {
             return Err(Failure::usage(
                 "`run` submits INSERTs; a SELECT shows its rows with `streamkeeper sql`",
@@ -127,10 +124,11 @@ fn specs(
         match result {
             StatementResult::Job(job) => {
                 let configuration: BTreeMap<String, String> = session.config().entries().clone();
+                let inserts = std::mem::take(&mut inserts);
                 specs.push(JobSpec {
                     name: job.name,
                     kind: JobKind::Sql,
-                    statements: statements.iter().cloned().chain([source]).collect(),
+                    statements: job.definitions.into_iter().chain(inserts).chain([source]).collect(),
                     configuration,
                     details: json!({ DIRECTORY: directory }),
                     ..JobSpec::default()
@@ -138,9 +136,14 @@ fn specs(
             }
             StatementResult::Table { columns, rows } => print(&crate::run::table(&columns, &rows))?,
             StatementResult::Text(text) => print(&format!("{text}\n"))?,
-            // The configuration is in the spec, as it stands.
-            StatementResult::Ok(_) if matches!(statement.node, Statement::Set(_) | Statement::Reset(_)) => {}
-            StatementResult::Ok(_) => statements.push(source),
+            // What leads to the job when it ends.
+            StatementResult::Ok(_)
+                if matches!(statement.node, Statement::BeginStatementSet | Statement::Insert(_)) =>
+            {
+                inserts.push(source);
+            }
+            // Tables, views and the configuration are in the spec, as they stand.
+            StatementResult::Ok(_) => {}
         }
     }
     Ok(specs)

@@ -27,14 +27,14 @@ SET 'restart-strategy.type' = 'fixed-delay';
 SET 'restart-strategy.fixed-delay.attempts' = '1000000';
 SET 'restart-strategy.fixed-delay.delay' = '100 ms';
 SET 'execution.checkpointing.tolerable-failed-checkpoints' = '1000000';
-CREATE TABLE flights (
+CREATE TEMPORARY TABLE flights (
   sched_dep TIMESTAMP(3), actual_dep TIMESTAMP(3), carrier STRING, flight INT, tailnum STRING, origin STRING,
   dest STRING, dep_delay_min INT, arr_delay_min INT, air_time_min INT, distance_mi INT,
   WATERMARK FOR sched_dep AS sched_dep - INTERVAL '1' DAY
 ) WITH ('connector' = 'filesystem', 'path' = 'examples/flights/data/flights', 'format' = 'csv', 'csv.null-literal' = ''{pace});
-CREATE TABLE hourly (origin STRING, window_start TIMESTAMP(3), flights BIGINT, mean DOUBLE, worst INT)
+CREATE TEMPORARY TABLE hourly (origin STRING, window_start TIMESTAMP(3), flights BIGINT, mean DOUBLE, worst INT)
   WITH ('connector' = 'filesystem', 'path' = 'file://{out}/hourly', 'format' = 'csv');
-CREATE TABLE copy (tailnum STRING, sched_dep TIMESTAMP(3), delay INT)
+CREATE TEMPORARY TABLE copy (tailnum STRING, sched_dep TIMESTAMP(3), delay INT)
   WITH ('connector' = 'filesystem', 'path' = 'file://{out}/copy', 'format' = 'csv');
 EXECUTE STATEMENT SET BEGIN
   INSERT INTO hourly SELECT origin, window_start, COUNT(*), AVG(CAST(dep_delay_min AS DOUBLE)), MAX(dep_delay_min)

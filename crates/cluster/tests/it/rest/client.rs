@@ -40,10 +40,15 @@ pub(super) fn json(address: SocketAddr, path: &str) -> Value {
 }
 
 pub(super) fn send(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Answer {
+    send_with(address, method, path, "", body)
+}
+
+/// With more headers, each with its line's end.
+pub(super) fn send_with(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -53,14 +58,19 @@ pub(super) fn send(address: SocketAddr, method: &str, path: &str, body: &[u8]) -
 }
 
 /// Reads an answer to the end of the connection.
-pub(super) fn read(mut stream: TcpStream) -> Answer {
+pub(super) fn read(stream: TcpStream) -> Answer {
+    try_read(stream).expect("an answer")
+}
+
+/// The same; `None`: the connection ends before there is any.
+pub(super) fn try_read(mut stream: TcpStream) -> Option<Answer> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    Answer { status, head: head.to_owned(), text: if chunked { joined(body) } else { body.to_owned() } }
+    Some(Answer { status, head: head.to_owned(), text: if chunked { joined(body) } else { body.to_owned() } })
 }
 
 fn joined(mut body: &str) -> String {

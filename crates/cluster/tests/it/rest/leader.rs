@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use streamkeeper_cluster::{JobManager, RestListener, RestOptions, RestServer};
 
-use super::client::{Answer, get, json as get_json, send};
+use super::client::{Answer, get, json as get_json, send, send_with};
 use crate::jobs::numbers::ALL;
 use crate::jobs::{TestCluster, leads, wait_for};
 
@@ -125,6 +125,14 @@ fn a_standby_has_the_leader_answer_and_says_when_there_is_none() {
         (404, "Job 00000000000000000000000000000000 not found")
     );
 
+    let hopped =
+        send_with(second.address(), "GET", "/overview", "X-Streamkeeper-Forwarded-By: third\r\n", b"");
+    assert_eq!(
+        (hopped.status, hopped.error().contains("leader election")),
+        (503, true),
+        "one hop: {hopped:?}"
+    );
+
     // Its REST API ends before anybody else leads.
     let Served { manager, rest } = first;
     drop(rest);
@@ -133,4 +141,40 @@ fn a_standby_has_the_leader_answer_and_says_when_there_is_none() {
     manager.stop();
     second.wait_to_lead();
     assert_eq!(get_json(second.address(), &path)["name"], "numbers");
+}
+
+#[test]
+fn what_has_failed_is_shown_and_what_was_restored() {
+    let cluster = TestCluster::start();
+    let served = Served::start(&cluster, "jm");
+    let at = served.address();
+    served.wait_to_lead();
+    let lost = cluster.task_manager("a", 2);
+    cluster.numbers.allow(ALL / 3);
+    let job = submit(at, None, "numbers", 2).json()["jobid"].as_str().unwrap().to_owned();
+    wait_for_tasks(at, &job);
+    let checkpoints = || get_json(at, &format!("/jobs/{job}/checkpoints"));
+    wait_for("a checkpoint", || checkpoints()["counts"]["completed"].as_u64() > Some(0));
+    assert_eq!(get_json(at, &format!("/jobs/{job}/exceptions"))["exceptionHistory"]["entries"], json!([]));
+    let id = lost.id().to_owned();
+    drop(lost);
+    let failures = || get_json(at, &format!("/jobs/{job}/exceptions"))["exceptionHistory"]["entries"].clone();
+    wait_for("a failure", || failures()[0].is_object());
+    let failure = failures()[0].clone();
+    assert_eq!(
+        (&failure["exceptionName"], &failure["taskManagerId"]),
+        (&json!("TaskManagerLost"), &json!(id))
+    );
+    assert_eq!(
+        get_json(at, &format!("/jobs/{job}/exceptions?maxExceptions=0"))["exceptionHistory"]["truncated"],
+        true
+    );
+    let _other = cluster.task_manager("b", 2);
+    wait_for("it is restored", || checkpoints()["latest"]["restored"]["id"].as_u64() > Some(0));
+    let running = wait_for_tasks(at, &job);
+    let vertex = running["vertices"][0]["id"].as_str().unwrap();
+    let subtask = get_json(at, &format!("/jobs/{job}/vertices/{vertex}/subtasks/1"));
+    assert_eq!((&subtask["status"], subtask["attempt"].as_u64() > Some(0)), (&json!("RUNNING"), true));
+    assert_eq!(get(at, &format!("/jobs/{job}/vertices/{vertex}/subtasks/1/attempts/0")).status, 404);
+    assert_eq!(get(at, &format!("/jobs/{job}/vertices/{vertex}/subtasks/2")).status, 404);
 }
