@@ -61,6 +61,8 @@ enum Command {
     Stop(cluster::StopArgs),
     /// Take a checkpoint of a job of a cluster, now.
     Checkpoint(cluster::CheckpointArgs),
+    /// Let a running job of a cluster go on at another parallelism.
+    Rescale(cluster::RescaleArgs),
     /// Measure the engine on the Nexmark queries, or the keeper beside another ZooKeeper server.
     Bench(BenchChoice),
     /// A shell for ZooKeeper servers, with zkCli's commands.
@@ -149,6 +151,7 @@ fn main() -> ExitCode {
         Command::Savepoint(args) => cluster::savepoint(&args),
         Command::Stop(args) => cluster::stop(&args),
         Command::Checkpoint(args) => cluster::checkpoint(&args),
+        Command::Rescale(args) => cluster::rescale(&args),
         Command::Bench(args) => match args.what {
             None => bench::run(&args.nexmark),
             Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),

@@ -27,6 +27,14 @@ pub(super) struct Details {
     /// The checkpoint that the job began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) restored: Option<CheckpointId>,
+    /// What all processes plan, when it is not what the spec says; 0: it is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) parallelism: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(parallelism: &u32) -> bool {
+    *parallelism == 0
 }
 
 impl Details {
@@ -62,6 +70,7 @@ pub(super) fn assignment(
     attempts: &BTreeMap<VertexId, u32>,
     place: &CheckpointPlace,
     restored: Option<CheckpointId>,
+    parallelism: u32,
 ) -> Assignment {
     let attempt = |vertex: &VertexId| attempts.get(vertex).copied().unwrap_or(0);
     let mut regions: BTreeMap<VertexId, RegionAssignment> = BTreeMap::new();
@@ -82,6 +91,7 @@ pub(super) fn assignment(
         directory: place.directory.clone(),
         lineage: place.lineage.clone(),
         restored,
+        parallelism,
     };
     let details = serde_json::to_value(details).unwrap_or_default();
     Assignment { regions: regions.into_values().collect(), details }
@@ -137,13 +147,13 @@ mod tests {
         let slots = [worker("a"), worker("b"), worker("a")];
         let attempts = BTreeMap::from([(0, 2), (1, 2)]);
         let place = CheckpointPlace { directory: "/c".into(), lineage: "l".into() };
-        let mut written = assignment(&JobGraph::new(8), &slots, &attempts, &place, Some(7));
+        let mut written = assignment(&JobGraph::new(8), &slots, &attempts, &place, Some(7), 3);
         assert_eq!(Details::of(&written), Ok(None), "no regions: never placed");
         written.regions.push(RegionAssignment::default());
         let details = Details::of(&written).expect("readable").expect("placed");
         assert_eq!(
-            (details.workers(), details.attempts, details.restored),
-            (slots.to_vec(), attempts, Some(7))
+            (details.workers(), details.attempts, details.restored, details.parallelism),
+            (slots.to_vec(), attempts, Some(7), 3)
         );
         written.details = serde_json::json!({"slots": 3});
         assert!(Details::of(&written).is_err());

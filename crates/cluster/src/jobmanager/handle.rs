@@ -14,6 +14,7 @@ use streamkeeper_zookeeper::block_on;
 
 use super::catalog::CatalogKeeper;
 use super::operations::{Asked, Operation};
+use super::rescale;
 use super::shell::Event;
 use super::view::{ClusterView, JobView};
 use crate::error::{Error, Result};
@@ -85,6 +86,19 @@ impl JobManagerHandle {
     /// [`Error::Coordination`] when there is no such job, or when it has ended.
     pub fn cancel(&self, job: JobId) -> Result<()> {
         Ok(block_on(JobStore::new(self.cluster.clone()).cancel(&job.to_string()))?)
+    }
+
+    /// Lets a job run at another parallelism. Returns when that is written down; the leader sees to it once there are slots.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] when it cannot run so; [`Error::Coordination`] when there is no such job, or when it has ended.
+    pub fn rescale(&self, job: JobId, parallelism: u32) -> Result<()> {
+        let (store, id) = (JobStore::new(self.cluster.clone()), job.to_string());
+        if let Some(spec) = block_on(store.get(&id))?.spec {
+            let spec = JobSpec { parallelism, ..spec.value };
+            self.planner.plan(&spec).map_err(|reason| Error::InvalidJob { job: spec.name, reason })?;
+        }
+        Ok(block_on(store.desire_of_running(&id, &rescale::desired(parallelism)))?)
     }
 
     /// The tables and views that are in force, and what is wrong with others.

@@ -21,6 +21,7 @@ use super::gate::Gate;
 use super::history::{CheckpointHistory, Failure, Failures};
 use super::lock;
 use super::observed::Observed;
+use super::rescale::Scale;
 use super::view::VertexShape;
 use crate::rpc::TaskProgress;
 use crate::time::now_ms;
@@ -100,6 +101,7 @@ pub(super) struct RunningJob {
     pub(super) pointer: Option<i32>,
     /// Its slots are to be spread anew, at its next checkpoint.
     pub(super) moving: bool,
+    pub(super) scale: Scale,
 }
 
 impl RunningJob {
@@ -124,6 +126,7 @@ impl RunningJob {
             cancelled: false,
             pointer: None,
             moving: false,
+            scale: Scale::default(),
         }
     }
 

@@ -9,6 +9,7 @@
 //! - `term`: one leadership; `members`: its TaskManagers, with `links` to them and their `roster` (pure)
 //! - `job`: one job of it; `start`: reading, planning and ending it, on a thread of their own; `documents`: its documents (pure)
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
+//! - `rescale`: from one parallelism to another
 //! - `persist`: writes that have to be done
 //! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
 //! - `operations`: what users have asked for in the background (pure)
@@ -28,6 +29,7 @@ mod members;
 mod observed;
 mod operations;
 mod persist;
+mod rescale;
 mod roster;
 mod seen;
 mod shell;

@@ -85,6 +85,11 @@ impl Roster {
         workers
     }
 
+    /// Whether a job could have so many slots.
+    pub(crate) fn has_room(&self, job: JobId, slots: usize) -> bool {
+        self.candidates(job).iter().map(|candidate| candidate.slots - candidate.used).sum::<usize>() >= slots
+    }
+
     /// Where the slots of a job would be better; `None`: they are well where they are.
     pub(crate) fn rebalance(&self, job: JobId) -> Option<Vec<Worker>> {
         let moved = rebalance(self.reserved.get(&job)?, &self.candidates(job))?;

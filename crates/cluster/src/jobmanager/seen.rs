@@ -73,6 +73,10 @@ impl Seen<'_> {
         }
         let now = now_ms();
         view.max_parallelism = job.max_parallelism;
+        if job.scale.now != 0 {
+            view.parallelism = job.scale.now;
+        }
+        view.wanted_parallelism = if job.scale.wanted == 0 { view.parallelism } else { job.scale.wanted };
         view.settings.clone_from(&job.settings);
         view.history = job.checkpoints.clone();
         view.failures = job.failures.clone();

@@ -80,6 +80,8 @@ pub(super) enum Event {
     Ask(String, Asked, Sender<bool>),
     /// It has ended.
     Answered(u64, String, Result<CheckpointId, String>),
+    /// The checkpoint before a job goes to this parallelism.
+    Rescale(u64, JobId, u64, u32, Result<CheckpointId, String>),
     /// Somebody wants to see what has become of it.
     Operation(String, Sender<Option<Operation>>),
     /// Break all connections to TaskManagers, for tests of what comes then.
@@ -179,6 +181,7 @@ impl Shell {
             if let Some(term) = &mut self.term {
                 term.tick();
                 term.start_gathered();
+                term.rescale();
             }
         }
         self.step_down();
@@ -247,6 +250,9 @@ impl Shell {
             }
             Event::Answered(epoch, id, outcome) => {
                 self.in_term(epoch, |term| term.operations.end(&id, outcome));
+            }
+            Event::Rescale(epoch, job, run, wanted, outcome) => {
+                self.in_term(epoch, |term| term.on_rescale(job, run, wanted, outcome));
             }
             Event::Operation(id, reply) => {
                 drop(reply.send(self.term.as_ref().and_then(|term| term.operations.get(&id).cloned())));

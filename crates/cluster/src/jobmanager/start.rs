@@ -7,7 +7,9 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 
 use streamkeeper_coordination::election::Leadership;
-use streamkeeper_coordination::jobs::{Job, JobResult, JobState, JobStatus as StatusDocument, JobStore};
+use streamkeeper_coordination::jobs::{
+    Job, JobResult, JobSpec, JobState, JobStatus as StatusDocument, JobStore,
+};
 use streamkeeper_dataflow::checkpoint::location::{Found, find};
 use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::checkpoint::storage::CheckpointStorage;
@@ -15,6 +17,7 @@ use streamkeeper_dataflow::config::JobSettings;
 use streamkeeper_dataflow::element::CheckpointId;
 use streamkeeper_dataflow::executor::metrics_of;
 use streamkeeper_dataflow::executor::order::{Inventory, WorkerId};
+use streamkeeper_dataflow::graph::VertexId;
 use streamkeeper_dataflow::job::workers::Adoption;
 use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, job_config, start_master};
 
@@ -31,7 +34,7 @@ use super::workers::{JobWorkers, PointerInZooKeeper};
 use crate::error::{Error, Result};
 use crate::job_id::JobId;
 use crate::planner::{CheckpointPlace, Planned, Planner};
-use crate::rpc::message::OpenJob;
+use crate::rpc::message::{Command, OpenJob};
 use crate::time::now_ms;
 
 /// What the clerk does.
@@ -96,6 +99,8 @@ pub(super) struct StartedJob {
     pub(super) name: String,
     pub(super) vertices: Vec<Arc<VertexShape>>,
     pub(super) max_parallelism: u16,
+    /// At which it runs.
+    pub(super) parallelism: u32,
     pub(super) settings: JobSettings,
 }
 
@@ -121,6 +126,8 @@ pub(super) struct Start {
     pub(super) inventories: BTreeMap<WorkerId, Inventory>,
     pub(super) gate: Arc<Gate>,
     pub(super) status: Arc<Mutex<StatusDocument>>,
+    /// The parallelism that it goes to.
+    pub(super) parallelism: Option<u32>,
 }
 
 /// Plans a job and starts its master.
@@ -128,10 +135,22 @@ pub(super) struct Start {
 /// # Errors
 /// Why the job cannot be run.
 pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<StartedJob, String> {
-    let Start { job, run, read, inventories, gate, status } = start;
-    let spec = read.spec;
+    let Start { job, run, read, mut inventories, gate, status, parallelism } = start;
+    let mut spec = read.spec;
+    let mut scaled = read.details.as_ref().map_or(0, |details| details.parallelism);
+    if scaled > 0 {
+        spec.parallelism = scaled;
+    }
+    if let Some(wanted) = parallelism {
+        let other = JobSpec { parallelism: wanted, ..spec.clone() };
+        match shared.planner.plan(&other) {
+            Ok(_) => (spec, scaled) = (other, wanted),
+            Err(reason) => tracing::error!("job {job} does not run at parallelism {wanted}: {reason}"),
+        }
+    }
     let Planned { name, graph, settings, config } = shared.planner.plan(&spec)?;
     let graph = Arc::new(graph);
+    let of_another_plan = forget_other_plans(shared, job, graph.fingerprint(), &mut inventories);
     let pointer = read.job.checkpoint.map(|pointer| pointer.value).unwrap_or_default();
     let (place, restored) = match &read.details {
         Some(known) => {
@@ -144,7 +163,14 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     let begin = match read.details {
         Some(known) => Begin::Adopt {
             checkpoint: pointer.latest().or(restored),
-            adoption: Adoption { slots: known.workers(), attempts: known.attempts, inventories },
+            adoption: Adoption {
+                slots: known.workers(),
+                attempts: match of_another_plan || parallelism.is_some() {
+                    true => later_than(&known.attempts, graph.vertices.len()),
+                    false => known.attempts,
+                },
+                inventories,
+            },
         },
         None => restored.map_or(Begin::Fresh, Begin::Restore),
     };
@@ -167,6 +193,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         open,
         place: place.clone(),
         restored,
+        parallelism: scaled,
         status,
         events: shared.events.clone(),
     };
@@ -189,7 +216,36 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }
-    Ok(StartedJob { master: Some(master), name, vertices, max_parallelism, settings })
+    let highest = vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(0);
+    let parallelism = match spec.parallelism {
+        0 => u32::try_from(highest).unwrap_or(u32::MAX),
+        said => said,
+    };
+    Ok(StartedJob { master: Some(master), name, vertices, max_parallelism, parallelism, settings })
+}
+
+/// Tasks of another plan, of before the parallelism was changed, cannot go on: they are stopped, and whoever had them has none. Whether there
+/// were any.
+fn forget_other_plans(
+    shared: &Shared,
+    job: JobId,
+    fingerprint: u64,
+    inventories: &mut BTreeMap<WorkerId, Inventory>,
+) -> bool {
+    let mut any = false;
+    for (worker, inventory) in inventories.iter_mut().filter(|(_, i)| i.fingerprint != fingerprint) {
+        shared.links.send(worker, Command::Close(job));
+        inventory.fingerprint = fingerprint;
+        inventory.tasks.clear();
+        any = true;
+    }
+    any
+}
+
+/// Attempts for the vertices of a new plan: none of them was there before.
+fn later_than(attempts: &BTreeMap<VertexId, u32>, vertices: usize) -> BTreeMap<VertexId, u32> {
+    let latest = attempts.values().copied().max().unwrap_or(0);
+    (0..vertices).map(|vertex| (vertex, latest)).collect()
 }
 
 /// Where the checkpoints of a job will be that was never placed, and which it begins with.

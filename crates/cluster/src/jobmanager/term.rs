@@ -16,6 +16,7 @@ use super::job::{GATHER_MS, Kept, Phase, ReadJob, RunningJob, Told};
 use super::lock;
 use super::members::probe;
 use super::operations::{Asked, Operations};
+use super::rescale::Step;
 use super::shell::Event;
 use super::start::{Clerk, End, Shared, Start, StartedJob, read, start};
 use crate::error::Result;
@@ -119,9 +120,11 @@ impl Term {
                 continue;
             };
             self.submitted(id, String::new());
-            let desired = job.desired.as_ref().map(|desired| desired.value.state);
-            if desired == Some(DesiredState::Canceled) {
-                self.cancel(id);
+            if let Some(desired) = job.desired.as_ref().map(|desired| &desired.value) {
+                self.want(id, desired);
+                if desired.state == DesiredState::Canceled {
+                    self.cancel(id);
+                }
             }
             let pointer = job.checkpoint.as_ref().map(|checkpoint| checkpoint.version);
             if self.jobs.get_mut(&id).is_some_and(|job| job.is_to_move(pointer)) {
@@ -224,6 +227,10 @@ impl Term {
                 read,
                 inventories: std::mem::take(&mut job.inventories),
                 gate: job.gate.clone(),
+                parallelism: match job.scale.step {
+                    Step::Planned(wanted) => Some(wanted),
+                    _ => None,
+                },
                 status: job.status.clone(),
             };
             let (shared, run) = (self.shared.clone(), job.run);
@@ -249,6 +256,10 @@ impl Term {
                 job.vertices = std::mem::take(&mut started.vertices);
                 job.max_parallelism = started.max_parallelism;
                 job.settings = Some(started.settings.clone());
+                if job.scale.now != started.parallelism {
+                    job.tasks.clear();
+                }
+                job.scale.started(started.parallelism);
                 if job.cancelled || job.broken.is_some() {
                     master.cancel();
                 }
@@ -419,7 +430,11 @@ impl Term {
             Phase::Gathering(_, deadline) => Some(*deadline),
             _ => None,
         });
-        deadlines.chain(lock(&self.shared.roster).next_tick()).chain(self.rebalance_at).min()
+        deadlines
+            .chain(lock(&self.shared.roster).next_tick())
+            .chain(self.rebalance_at)
+            .chain(self.next_rescale())
+            .min()
     }
 }
 

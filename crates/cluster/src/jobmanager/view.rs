@@ -74,8 +74,10 @@ pub struct JobView {
     pub checkpoints: Vec<u64>,
     /// Their directory, with the lineage; empty before the first.
     pub checkpoint_directory: String,
-    /// The parallelism that it was submitted with; 0: the cluster's.
+    /// Its parallelism; 0: the cluster's, and this JobManager does not lead.
     pub parallelism: u32,
+    /// The parallelism that is wanted of it.
+    pub wanted_parallelism: u32,
     /// The configuration that it was submitted with; empty when it has ended.
     pub configuration: BTreeMap<String, String>,
     /// How it is run; `None` when this JobManager does not lead, or has not planned it yet.
@@ -259,6 +261,7 @@ pub(super) fn of_documents(id: &str, job: &Job) -> JobView {
             .map(|pointer| format!("{}/{}", pointer.directory, pointer.lineage))
             .unwrap_or_default(),
         parallelism: spec.map(|s| s.parallelism).or(result.map(|r| r.parallelism)).unwrap_or(0),
+        wanted_parallelism: 0,
         configuration: spec.map(|s| s.configuration.clone()).unwrap_or_default(),
         settings: None,
         history: Arc::default(),

@@ -38,6 +38,8 @@ pub(super) struct JobWorkers {
     pub(super) open: OpenJob,
     pub(super) place: CheckpointPlace,
     pub(super) restored: Option<CheckpointId>,
+    /// When it is not what the spec says; 0: it is.
+    pub(super) parallelism: u32,
     /// As it is in ZooKeeper.
     pub(super) status: Arc<Mutex<JobStatus>>,
     pub(super) events: Sender<Event>,
@@ -118,7 +120,14 @@ impl Workers for JobWorkers {
             }
             return Ok(None);
         };
-        let assignment = documents::assignment(&self.graph, &slots, attempts, &self.place, self.restored);
+        let assignment = documents::assignment(
+            &self.graph,
+            &slots,
+            attempts,
+            &self.place,
+            self.restored,
+            self.parallelism,
+        );
         let update = update.assignment(assignment).status(documents::placed(&before, now));
         Ok(self.write(update)?.then_some(slots))
     }

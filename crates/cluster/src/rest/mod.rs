@@ -6,7 +6,7 @@
 //!
 //! - `listener`: how many clients are taken; `forward`: from a standby to the leader
 //! - `api`: a request, an answer and an error; `routes`: which path is whose
-//! - `cluster`, `configuration`, `task_managers`, `jobs`, `about`, `vertices`, `checkpoints`, `savepoints`, `metrics`: the answers, by topic, with
+//! - `cluster`, `configuration`, `task_managers`, `jobs`, `about`, `vertices`, `checkpoints`, `savepoints`, `rescaling`, `metrics`: the answers, by topic, with
 //!   `statistics` (pure); `own`: ours, described by `openapi.json`, and the page
 
 mod about;
@@ -19,6 +19,7 @@ mod jobs;
 mod listener;
 mod metrics;
 mod own;
+mod rescaling;
 mod routes;
 mod savepoints;
 mod statistics;

@@ -50,6 +50,7 @@ pub(super) fn job(api: &Api, call: &Call) -> Result<Reply, RestError> {
         "started_ms": started_ms,
         "ended_ms": ended_ms,
         "restarts": restarts,
+        "parallelism": view.parallelism,
         "error": error,
         "checkpoints": {
             "retained": view.checkpoints,

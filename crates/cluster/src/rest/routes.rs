@@ -10,8 +10,8 @@ use axum::routing::MethodFilter;
 
 use super::api::{Act, Api, RestError, serve};
 use super::{
-    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, savepoints, task_managers,
-    vertices,
+    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, rescaling, savepoints,
+    task_managers, vertices,
 };
 
 /// The longest body of a request.
@@ -81,8 +81,8 @@ const FLINK: Routes = &[
     (GET, "/jobmanager/thread-dump", about::unsupported),
     (GET, "/taskmanagers/{taskmanagerid}/thread-dump", about::unsupported),
     (GET, "/jobs/{jobid}/vertices/{vertexid}/flamegraph", about::unsupported_of_job),
-    (GET, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
-    (MethodFilter::PUT, "/jobs/{jobid}/resource-requirements", about::unsupported_of_job),
+    (GET, "/jobs/{jobid}/resource-requirements", rescaling::requirements),
+    (MethodFilter::PUT, "/jobs/{jobid}/resource-requirements", rescaling::change),
     (POST, "/jobs/{jobid}/checkpoints", savepoints::checkpoint),
     (GET, "/jobs/{jobid}/checkpoints/{triggerid}", savepoints::checkpoint_status),
     (POST, "/jobs/{jobid}/savepoints", savepoints::trigger),

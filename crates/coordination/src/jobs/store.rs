@@ -115,11 +115,28 @@ impl JobStore {
     pub async fn desire(&self, job: &str, desired: &Desired) -> Result<()> {
         checked("job id", job)?;
         let mut attempt = Attempt::new(format!("write what is wanted of job {job}"));
-        let ended = self.try_desire(job, desired, &mut attempt.unsure).await;
+        let ended = self.try_desire(job, desired, false, &mut attempt.unsure).await;
         attempt.outcome(ended)
     }
 
-    async fn try_desire(&self, job: &str, desired: &Desired, unsure: &mut bool) -> Result<()> {
+    /// As [`Self::desire`], of a job that nobody has canceled.
+    ///
+    /// # Errors
+    /// As [`Self::desire`], and [`Error::InvalidDocument`] when it is being canceled.
+    pub async fn desire_of_running(&self, job: &str, desired: &Desired) -> Result<()> {
+        checked("job id", job)?;
+        let mut attempt = Attempt::new(format!("write what is wanted of job {job}"));
+        let ended = self.try_desire(job, desired, true, &mut attempt.unsure).await;
+        attempt.outcome(ended)
+    }
+
+    async fn try_desire(
+        &self,
+        job: &str,
+        desired: &Desired,
+        of_running: bool,
+        unsure: &mut bool,
+    ) -> Result<()> {
         let path = self.cluster.layout().job_document(job, JobPart::Desired);
         for _ in 0..ATTEMPTS {
             let found = self.documents(job, &[JobPart::Result, JobPart::Desired]).await?;
@@ -131,8 +148,13 @@ impl JobStore {
             }
             let Some((text, version)) = &found[1] else { return Err(Error::NoJob { job: job.to_owned() }) };
             // What is spoilt is replaced.
-            if read::<Desired>(&path, text).is_ok_and(|known| known == *desired) {
+            let known = read::<Desired>(&path, text).ok();
+            if known.as_ref() == Some(desired) {
                 return Ok(());
+            }
+            if of_running && known.is_some_and(|known| known.state == DesiredState::Canceled) {
+                let reason = "the job is being canceled".into();
+                return Err(Error::InvalidDocument { scope: path, reason });
             }
             match self.cluster.zookeeper().set(&path, encode(&path, desired)?, Some(*version)).await {
                 Ok(_) => return Ok(()),

@@ -3,6 +3,7 @@
 //! Invariant: a manifest that parses and matches its checksum describes a checkpoint whose state objects were durable
 //! before it was written. Each piece of state has a checksum of its own, checked when it is read.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub struct Manifest {
     pub origin: Option<Origin>,
     /// Uids of all operators of the job.
     pub operators: Vec<String>,
+    /// By uid, the name of the task that the operator is in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
     /// Uids of vertices all of whose subtasks had finished.
     pub finished: Vec<String>,
     /// The pieces of state.
@@ -164,6 +168,7 @@ mod tests {
             config: ConfigSnapshot::default(),
             origin: None,
             operators: vec!["a".into()],
+            names: BTreeMap::new(),
             finished: vec![],
             states: vec![],
         }

@@ -366,7 +366,8 @@ fn check_fits(graph: &JobGraph, manifest: &Manifest, location: String, allow: bo
         .iter()
         .map(|(uid, names)| {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            format!("{uid} ({})", names.join(", "))
+            let task = manifest.names.get(*uid).map(|task| format!(" in `{task}`")).unwrap_or_default();
+            format!("{uid}{task} ({})", names.join(", "))
         })
         .collect();
     let orphans = orphans.join("; ");

@@ -143,7 +143,10 @@ fn state_of_operators_that_are_gone_is_refused_unless_that_is_allowed() {
         graph
     };
     let error = go_on(changed(), &savepoint, false, false).err().expect("refused").to_string();
-    assert!(error.contains("count (`counts`)") && error.contains("--allow-non-restored-state"), "{error}");
+    assert!(
+        error.contains("count in `count` (`counts`)") && error.contains("--allow-non-restored-state"),
+        "{error}"
+    );
     let job = go_on(changed(), &savepoint, false, true).expect("allowed");
     assert_eq!(job.wait().expect("no failure"), JobStatus::Finished);
     assert!(rows(&committed) > 0);

@@ -47,6 +47,11 @@ impl Client {
         self.answer(request.send(body.to_string()))
     }
 
+    pub(super) fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.agent.put(self.url(path)).header("content-type", "application/json");
+        self.answer(request.send(body.to_string()))
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -1,6 +1,6 @@
 //! `streamkeeper savepoint inspect`: what a savepoint or checkpoint consists of, read from its files alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use streamkeeper_dataflow::checkpoint::location::{Found, find};
 use streamkeeper_dataflow::checkpoint::manifest::{Manifest, StateEntry};
 use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, Restored};
+use streamkeeper_dataflow::element::BarrierKind;
 
 use crate::Failure;
 use crate::run::{print, table};
@@ -72,6 +73,16 @@ fn read(args: &InspectArgs) -> Result<(Manifest, Restored), Error> {
     Ok((manifest, restored))
 }
 
+fn kind(kind: BarrierKind) -> &'static str {
+    match kind {
+        BarrierKind::Savepoint => "savepoint",
+        BarrierKind::Stop { drain: false } => "savepoint with which the job ended",
+        BarrierKind::Stop { drain: true } => "savepoint with which the job ended, drained",
+        BarrierKind::Checkpoint | BarrierKind::Reconfigure => "checkpoint",
+        BarrierKind::Final => "last checkpoint",
+    }
+}
+
 fn as_json(manifest: &Manifest, states: &BTreeMap<(String, String), State>) -> serde_json::Value {
     let state = |((uid, name), state): (&(String, String), &State)| {
         let parts = state.parts.iter().map(|(groups, frames, bytes)| {
@@ -79,6 +90,7 @@ fn as_json(manifest: &Manifest, states: &BTreeMap<(String, String), State>) -> s
         });
         json!({
             "operator": uid,
+            "task": manifest.names.get(uid),
             "state": name,
             "kind": state.kind,
             "type": state.fingerprint,
@@ -91,7 +103,7 @@ fn as_json(manifest: &Manifest, states: &BTreeMap<(String, String), State>) -> s
         "job": manifest.job,
         "lineage": manifest.lineage,
         "checkpoint": manifest.checkpoint,
-        "kind": manifest.kind,
+        "kind": kind(manifest.kind),
         "timestamp_ms": manifest.timestamp_ms,
         "max_parallelism": manifest.max_parallelism,
         "operators": manifest.operators,
@@ -105,8 +117,8 @@ fn as_text(manifest: &Manifest, states: &BTreeMap<(String, String), State>) -> S
         .map_or_else(|| "-".into(), |time| time.format("%Y-%m-%d %H:%M:%S").to_string());
     let bytes: u64 = states.values().map(State::bytes).sum();
     let mut text = format!(
-        "{:?} {} of job {}, taken {taken} (UTC)\n{} operators, {} states, {bytes} bytes, {} key groups\n",
-        manifest.kind,
+        "{} {} of job {}, taken {taken} (UTC)\n{} operators, {} states, {bytes} bytes, {} key groups\n",
+        kind(manifest.kind),
         manifest.checkpoint,
         manifest.job,
         manifest.operators.len(),
@@ -131,5 +143,11 @@ fn as_text(manifest: &Manifest, states: &BTreeMap<(String, String), State>) -> S
         }
     }
     text.push_str(&table(&columns, &rows));
+    let shown: BTreeSet<&String> = states.keys().map(|(uid, _)| uid).collect();
+    for uid in shown {
+        if let Some(task) = manifest.names.get(uid) {
+            text.push_str(&format!("{uid}  {task}\n"));
+        }
+    }
     text
 }

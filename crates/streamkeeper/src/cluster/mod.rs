@@ -4,12 +4,13 @@
 //! - `roles`: `standalone`, `jobmanager`, `taskmanager`
 //! - `catalog`: the cluster's tables and views in a session
 //! - `client`: requests to the REST API; `submit`: `run`; `verbs`: `list`, `info`, `cancel`
-//! - `savepoint`: `savepoint`, `stop`, `checkpoint`; `inspect`: what a savepoint consists of
+//! - `savepoint`: `savepoint`, `stop`, `checkpoint`; `rescale`; `inspect`: what a savepoint consists of
 
 mod catalog;
 mod client;
 mod inspect;
 mod planner;
+mod rescale;
 mod roles;
 mod savepoint;
 mod submit;
@@ -17,6 +18,7 @@ mod verbs;
 
 use clap::Args;
 
+pub(crate) use self::rescale::{RescaleArgs, rescale};
 pub(crate) use self::roles::{RoleArgs, StandaloneArgs, job_manager, standalone, task_manager};
 pub(crate) use self::savepoint::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub(crate) use self::submit::{RunArgs, run};

@@ -27,7 +27,7 @@ pub(crate) struct SavepointArgs {
     #[command(subcommand)]
     what: Option<SavepointCommand>,
     #[command(flatten)]
-    take: Option<TakeArgs>,
+    take: TakeArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -41,8 +41,8 @@ enum SavepointCommand {
 #[derive(Args, Debug)]
 struct TakeArgs {
     /// The job's id: 32 hexadecimal digits.
-    #[arg(value_name = "JOB")]
-    job: String,
+    #[arg(value_name = "JOB", required = true)]
+    job: Option<String>,
     /// Directory for the savepoint; otherwise execution.checkpointing.savepoint-dir of the job.
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -91,17 +91,17 @@ pub(crate) struct CheckpointArgs {
 
 /// Takes a savepoint, or does something with one.
 pub(crate) fn savepoint(args: &SavepointArgs) -> Result<(), Failure> {
-    match (&args.what, &args.take) {
-        (Some(SavepointCommand::Inspect(inspected)), _) => inspect(inspected),
-        (Some(SavepointCommand::Dispose(disposed)), _) => dispose(disposed),
-        (None, Some(take)) => {
+    match &args.what {
+        Some(SavepointCommand::Inspect(inspected)) => inspect(inspected),
+        Some(SavepointCommand::Dispose(disposed)) => dispose(disposed),
+        None => {
+            let take = &args.take;
             let client = Client::new(&take.target, &configuration(&take.target.set)?)?;
-            let path = format!("/jobs/{}/savepoints", take.job);
+            let path = format!("/jobs/{}/savepoints", take.job.as_deref().unwrap_or_default());
             let body = json!({ "target-directory": absolute(take.directory.as_deref())? });
             let done = operation(&client, &path, &path, &body)?;
             show(&take.target, &done, || format!("Savepoint completed. Path: {}\n", location(&done)))
         }
-        (None, None) => Err(Failure::usage("name a job, or `inspect` or `dispose`; --help tells more")),
     }
 }
 

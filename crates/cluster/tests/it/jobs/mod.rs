@@ -2,6 +2,7 @@
 
 mod chaos;
 pub(crate) mod numbers;
+mod rescale;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -4,6 +4,8 @@
 //! written by one thread, each durable before the next; tasks hear of a checkpoint only after its pointer is, and an old one
 //! is deleted only after that.
 
+use std::collections::BTreeMap;
+
 use super::{ENUMERATOR, Flight, Master, MasterEvent, Stop};
 use crate::checkpoint::coordinator::{Effect, Event};
 use crate::checkpoint::manifest::{Manifest, StateEntry, VERSION};
@@ -12,6 +14,7 @@ use crate::checkpoint::storage::{CheckpointStorage, CheckpointStore, Pointer};
 use crate::element::{Barrier, BarrierKind, CheckpointId};
 use crate::error::Error;
 use crate::executor::order::Order;
+use crate::graph::JobGraph;
 use crate::state::SnapshotFn;
 use crate::task::TaskId;
 use crate::time::Timestamp;
@@ -119,6 +122,7 @@ impl Master {
             config: (*flight.barrier.config).clone(),
             origin: None,
             operators: self.graph.vertices.iter().flat_map(|v| v.operators.clone()).collect(),
+            names: names(&self.graph),
             finished: std::mem::take(&mut flight.finished),
             states: std::mem::take(&mut flight.states),
         };
@@ -210,4 +214,12 @@ fn publish(
     })?;
     deleted.into_iter().for_each(|old| storage.delete(old));
     Ok(retained)
+}
+
+fn names(graph: &JobGraph) -> BTreeMap<String, String> {
+    let of_vertex = |vertex: &crate::graph::Vertex| {
+        let name = vertex.name.clone();
+        vertex.operators.clone().into_iter().map(move |uid| (uid, name.clone()))
+    };
+    graph.vertices.iter().flat_map(of_vertex).collect()
 }
