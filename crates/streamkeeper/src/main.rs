@@ -61,6 +61,8 @@ enum Command {
     Stop(cluster::StopArgs),
     /// Take a checkpoint of a job of a cluster, now.
     Checkpoint(cluster::CheckpointArgs),
+    /// Find, and delete, checkpoints that no job of a cluster needs.
+    Gc(cluster::GcArgs),
     /// Measure the engine on the Nexmark queries, or the keeper beside another ZooKeeper server.
     Bench(BenchChoice),
     /// A shell for ZooKeeper servers, with zkCli's commands.
@@ -149,6 +151,7 @@ fn main() -> ExitCode {
         Command::Savepoint(args) => cluster::savepoint(&args),
         Command::Stop(args) => cluster::stop(&args),
         Command::Checkpoint(args) => cluster::checkpoint(&args),
+        Command::Gc(args) => cluster::gc(&args),
         Command::Bench(args) => match args.what {
             None => bench::run(&args.nexmark),
             Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),
