@@ -3,6 +3,7 @@ mod application;
 mod bad_input;
 mod catalog;
 mod cli;
+mod gc;
 mod live_config;
 mod oracle;
 mod recovery;
