@@ -181,6 +181,7 @@ impl RunningJob {
     /// Keeps what a report says of tasks and checkpoints.
     pub(super) fn observe_report(&mut self, worker: &WorkerId, report: &Report) {
         match report {
+            Report::Running(task) => self.observe(worker, *task, "RUNNING"),
             Report::Finished(task) => self.observe(worker, *task, "FINISHED"),
             Report::Exited(task, Some(error)) => {
                 self.observe(worker, *task, "FAILED");

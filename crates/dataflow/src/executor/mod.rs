@@ -275,6 +275,11 @@ impl Runner {
 
     fn on_task(&mut self, event: TaskEvent) {
         match event {
+            TaskEvent::Running(task) => {
+                if self.current(task).is_some() {
+                    self.report(Report::Running(task));
+                }
+            }
             TaskEvent::RequestSplit(task) => {
                 let Some(hosted) = self.current(task) else { return };
                 hosted.wants_split = true;

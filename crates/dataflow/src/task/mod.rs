@@ -42,6 +42,8 @@ pub struct TaskId {
 
 /// What tasks tell the executor that hosts them.
 pub(crate) enum TaskEvent {
+    /// Its operators are open.
+    Running(TaskId),
     /// A source's reader wants another split.
     RequestSplit(TaskId),
     /// The barrier has passed; here is what to write.

@@ -257,6 +257,8 @@ impl Master {
             }
             // Of an attempt that was replaced.
             Report::RequestSplit(_) | Report::Progress(..) | Report::Finished(_) => None,
+            // For those who look on.
+            Report::Running(_) => None,
         }
     }
 
