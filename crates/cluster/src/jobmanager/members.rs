@@ -97,6 +97,16 @@ impl Term {
         }
     }
 
+    /// ZooKeeper cannot be reached.
+    pub(super) fn suspend(&self) {
+        lock(&self.shared.roster).suspend();
+    }
+
+    /// It can again.
+    pub(super) fn resume(&self) {
+        lock(&self.shared.roster).resume(monotonic_ms());
+    }
+
     /// Loses TaskManagers that have not come back in time.
     pub(super) fn tick(&mut self) {
         let lost = lock(&self.shared.roster).lost(monotonic_ms());

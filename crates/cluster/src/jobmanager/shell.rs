@@ -122,6 +122,8 @@ pub(super) struct Shell {
     /// A leadership that waits for the first look at ZooKeeper.
     granted: Option<Leadership>,
     term: Option<Term>,
+    /// Leads as far as it knows, and cannot reach ZooKeeper.
+    suspended: bool,
     leader: Option<LeaderDocument>,
     members: Option<Arc<TaskManagers>>,
     jobs: Option<Arc<JobsView>>,
@@ -148,6 +150,7 @@ impl Shell {
             standby,
             granted: None,
             term: None,
+            suspended: false,
             leader: None,
             members: None,
             jobs: None,
@@ -180,13 +183,22 @@ impl Shell {
         match event {
             Event::Election(ElectionEvent::Granted(leadership)) => {
                 self.granted = Some(leadership);
+                self.suspended = false;
                 self.take_office();
             }
             Event::Election(ElectionEvent::Suspended) => {
                 tracing::warn!("ZooKeeper cannot be reached: nothing is written, everything else goes on");
+                self.suspended = true;
+                if let Some(term) = &self.term {
+                    term.suspend();
+                }
             }
             Event::Election(ElectionEvent::Resumed) => {
-                tracing::info!("ZooKeeper is back, and this JobManager leads")
+                tracing::info!("ZooKeeper is back, and this JobManager leads");
+                self.suspended = false;
+                if let Some(term) = &self.term {
+                    term.resume();
+                }
             }
             Event::Election(ElectionEvent::Revoked) => self.step_down(),
             Event::Leader(leader) => self.on_leader(leader),
@@ -268,6 +280,9 @@ impl Shell {
         match Term::begin(shared) {
             Ok(mut term) => {
                 term.see(&jobs);
+                if self.suspended {
+                    term.suspend();
+                }
                 self.term = Some(term);
                 *lock(&self.leading) = Some(epoch);
             }

@@ -164,11 +164,11 @@ def run(args, expected, counts, gaps, round_number, wanted):
         cluster.wait_running(now.job)
         wait(cluster, 60, 2)
         while done < wanted and not now.result:
+            before = now.attempts()
             cuts = [cut(args, cluster, rng)]
             if rng.random() < args.overlap:
                 wait(cluster, rng.uniform(0, cuts[0].seconds))
                 cuts.append(cut(args, cluster, rng))
-            before = now.attempts()
             for each in sorted(cuts, key=lambda each: each.began + each.seconds):
                 wait(cluster, each.began + each.seconds - time.monotonic())
                 each.heal()
