@@ -9,7 +9,7 @@
 //! - `term`: one leadership; `members`: its TaskManagers, with `links` to them and their `roster` (pure)
 //! - `job`: one job of it; `start`: reading, planning and ending it, on a thread of their own; `documents`: its documents (pure)
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
-//! - `persist`: writes that have to be done
+//! - `office`: what a leader does in ZooKeeper; `persist`: writes that have to be done; `machine`: its threads and checkpoints
 //! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
 //! - `handle`, [`view`], `seen`: what REST and the command line do and see
 
@@ -21,8 +21,10 @@ mod handle;
 mod history;
 mod job;
 mod links;
+mod machine;
 mod members;
 mod observed;
+mod office;
 mod persist;
 mod roster;
 mod seen;
@@ -132,6 +134,7 @@ impl JobManager {
             heartbeat: options.heartbeat,
             checkpoint_directory: options.checkpoint_directory,
             stabilization: options.stabilization,
+            machine: Arc::new(machine::Threads),
         };
         let shell = Shell::new(setup, planner, events.clone(), leading, following);
         let thread = std::thread::Builder::new()

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument, Leadership};
+use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument};
 use streamkeeper_coordination::jobs::JobsView;
 use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::executor::order::WorkerId;
@@ -16,6 +16,8 @@ use super::follow::Following;
 use super::job::{ReadJob, Told};
 use super::links::Links;
 use super::lock;
+use super::machine::Machine;
+use super::office::Office;
 use super::seen::Seen;
 use super::standby::Standby;
 use super::start::{Shared, StartedJob};
@@ -110,6 +112,7 @@ pub(super) struct Setup {
     pub(super) heartbeat: Heartbeat,
     pub(super) checkpoint_directory: PathBuf,
     pub(super) stabilization: Duration,
+    pub(super) machine: Arc<dyn Machine>,
 }
 
 pub(super) struct Shell {
@@ -120,7 +123,7 @@ pub(super) struct Shell {
     following: Following,
     standby: Standby,
     /// A leadership that waits for the first look at ZooKeeper.
-    granted: Option<Leadership>,
+    granted: Option<Arc<dyn Office>>,
     term: Option<Term>,
     /// Leads as far as it knows, and cannot reach ZooKeeper.
     suspended: bool,
@@ -168,21 +171,28 @@ impl Shell {
             };
             match event {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(event) => self.on_event(event),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if let Some(term) = &mut self.term {
-                term.tick();
-                term.start_gathered();
+                Ok(event) => self.turn(Some(event)),
+                Err(RecvTimeoutError::Timeout) => self.turn(None),
             }
         }
         self.step_down();
     }
 
+    /// Takes an event, or that time has passed.
+    fn turn(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.on_event(event);
+        }
+        if let Some(term) = &mut self.term {
+            term.tick();
+            term.start_gathered();
+        }
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Election(ElectionEvent::Granted(leadership)) => {
-                self.granted = Some(leadership);
+                self.granted = Some(Arc::new(leadership));
                 self.suspended = false;
                 self.take_office();
             }
@@ -271,6 +281,7 @@ impl Shell {
         let shared = Shared {
             links: Arc::new(Links::new(epoch)),
             roster: Arc::default(),
+            machine: self.setup.machine.clone(),
             planner: self.planner.clone(),
             checkpoint_directory: self.setup.checkpoint_directory.clone(),
             stabilization_ms: u64::try_from(self.setup.stabilization.as_millis()).unwrap_or(u64::MAX / 2),

@@ -51,8 +51,8 @@ impl Term {
         let epoch = shared.leadership.epoch();
         Ok(Self {
             epoch,
+            clerk: shared.machine.clerk()?,
             shared,
-            clerk: Clerk::start()?,
             workers: BTreeMap::new(),
             probed: BTreeSet::new(),
             dead: BTreeSet::new(),

@@ -10,6 +10,7 @@ mod adopt;
 mod checkpoints;
 mod deploy;
 mod end;
+pub(super) mod stepped;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, mpsc};
@@ -33,7 +34,7 @@ use crate::restart::Restarts;
 use crate::source::SplitEnumerator;
 use crate::state::SnapshotFn;
 use crate::task::TaskId;
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{Clock, Timestamp};
 
 const ENUMERATOR: (&str, &str) = ("$enumerator", "enumerator v1");
 
@@ -102,12 +103,41 @@ pub(super) struct Master {
     coordinator: CheckpointCoordinator,
     flight: Option<Flight>,
     /// A checkpoint being written on its thread.
-    writing: Option<JoinHandle<()>>,
+    writing: Option<Writing>,
+    spawn: Spawn,
     events: mpsc::Sender<MasterEvent>,
     observed: Arc<Mutex<Observed>>,
     metrics: Arc<JobMetrics>,
     on_status: Box<dyn FnMut(JobStatus) + Send>,
     clock: Arc<dyn Clock>,
+}
+
+/// What writes a checkpoint, beside the master.
+pub(super) type Chore = Box<dyn FnOnce() + Send>;
+
+/// Has a chore done on a thread of its own; in a simulation it is done when that says so.
+pub(super) type Spawn = Box<dyn FnMut(Chore) -> std::io::Result<Writing> + Send>;
+
+/// A chore under way; none of a thread's in a simulation.
+pub(super) struct Writing(Option<JoinHandle<()>>);
+
+impl Writing {
+    fn join(self) {
+        if let Some(thread) = self.0 {
+            // It has reported, or does so to an inbox that nobody reads any more.
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(super) fn on_thread(chore: Chore) -> std::io::Result<Writing> {
+    std::thread::Builder::new().name("checkpoint".into()).spawn(chore).map(|thread| Writing(Some(thread)))
+}
+
+/// What a master has around it, real or not.
+pub(super) struct Surroundings {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) spawn: Spawn,
 }
 
 /// Why the master stops.
@@ -132,9 +162,10 @@ impl Master {
         events: mpsc::Sender<MasterEvent>,
         observed: Arc<Mutex<Observed>>,
         metrics: Arc<JobMetrics>,
+        surroundings: Surroundings,
     ) -> Self {
         let MasterSetup { graph, config: job, storage, pointer, workers, on_status, .. } = setup;
-        let clock = Arc::new(SystemClock);
+        let Surroundings { clock, spawn } = surroundings;
         let subtasks = graph.vertices.iter().enumerate();
         let subtasks =
             subtasks.flat_map(|(v, vertex)| (0..vertex.parallelism).map(move |s| (v, s))).collect();
@@ -163,6 +194,7 @@ impl Master {
             alignment: AlignmentGroups::default(),
             flight: None,
             writing: None,
+            spawn,
             events,
             observed,
             metrics,
@@ -176,6 +208,11 @@ impl Master {
         begin: Begin,
         inbox: &mpsc::Receiver<MasterEvent>,
     ) -> Result<JobStatus, Error> {
+        let stop = self.begin(begin).unwrap_or_else(|| self.serve(inbox));
+        self.end(stop, inbox)
+    }
+
+    fn begin(&mut self, begin: Begin) -> Option<Stop> {
         // What has not begun yet is not checkpointed.
         let newer = self.config.config.clone();
         let stop = self.coordinate(Event::Suspended);
@@ -184,27 +221,36 @@ impl Master {
             Begin::Adopt { adoption, .. } => self.adopt(adoption),
             Begin::Fresh | Begin::Restore(_) => None,
         });
-        let stop = stop.or_else(|| self.start_due_regions()).unwrap_or_else(|| self.serve(inbox));
-        self.end(stop, inbox)
+        stop.or_else(|| self.start_due_regions())
     }
 
     fn serve(&mut self, inbox: &mpsc::Receiver<MasterEvent>) -> Stop {
         loop {
             let now = self.clock.now_ms();
-            let starts = self.restarting.values().filter(|r| !r.starved && r.due > now).map(|r| r.due);
-            let due = self.coordinator.next_tick().into_iter().chain(starts).min();
-            let event = match due {
+            let event = match self.next_tick() {
                 None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 Some(due) => inbox.recv_timeout(Duration::from_millis(due.saturating_sub(now).max(0) as u64)),
             };
-            let stop = match event {
-                Ok(event) => self.on_event(event),
-                Err(_) => self.coordinate(Event::Tick),
-            };
-            if let Some(stop) = stop.or_else(|| self.start_due_regions()) {
+            if let Some(stop) = self.turn(event.ok()) {
                 return stop;
             }
         }
+    }
+
+    /// When something is due.
+    fn next_tick(&self) -> Option<Timestamp> {
+        let now = self.clock.now_ms();
+        let starts = self.restarting.values().filter(|r| !r.starved && r.due > now).map(|r| r.due);
+        self.coordinator.next_tick().into_iter().chain(starts).min()
+    }
+
+    /// Takes an event, or that time has passed.
+    fn turn(&mut self, event: Option<MasterEvent>) -> Option<Stop> {
+        let stop = match event {
+            Some(event) => self.on_event(event),
+            None => self.coordinate(Event::Tick),
+        };
+        stop.or_else(|| self.start_due_regions())
     }
 
     fn on_event(&mut self, event: MasterEvent) -> Option<Stop> {
