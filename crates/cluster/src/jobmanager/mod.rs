@@ -29,6 +29,8 @@ mod persist;
 mod roster;
 mod seen;
 mod shell;
+#[cfg(test)]
+mod simulation;
 mod standby;
 mod start;
 mod term;

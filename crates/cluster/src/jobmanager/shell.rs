@@ -355,6 +355,11 @@ impl Shell {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn simulated(&mut self) -> Simulated<'_> {
+        Simulated(self)
+    }
+
     fn on_rpc(
         &mut self,
         epoch: u64,
@@ -378,5 +383,41 @@ impl Shell {
     fn seen(&self) -> Seen<'_> {
         let (members, jobs) = (self.members.as_deref(), self.jobs.as_deref());
         Seen { leader: self.leader.as_ref(), members, jobs, term: self.term.as_ref() }
+    }
+}
+
+/// What a simulation does with a shell in place of sockets and sessions.
+#[cfg(test)]
+pub(super) struct Simulated<'a>(&'a mut Shell);
+
+#[cfg(test)]
+impl Simulated<'_> {
+    /// Takes an event, or that time has passed.
+    pub(super) fn turn(self, event: Option<Event>) {
+        self.0.turn(event);
+    }
+
+    pub(super) fn next_tick(&self) -> Option<u64> {
+        self.0.term.as_ref().and_then(Term::next_tick)
+    }
+
+    /// The election has granted this office.
+    pub(super) fn grant(self, office: Arc<dyn Office>) {
+        self.0.granted = Some(office);
+        self.0.suspended = false;
+        self.0.take_office();
+    }
+
+    /// The epoch in which it would greet, and the connection with this number if it does.
+    pub(super) fn greets(&self) -> Option<u64> {
+        *lock(&self.0.leading)
+    }
+
+    /// A TaskManager was greeted in this epoch. Gives the number of the connection.
+    pub(super) fn connected(self, epoch: u64, worker: WorkerId, connection: Connection) -> Option<u64> {
+        let term = self.0.term.as_mut().filter(|term| term.epoch == epoch)?;
+        self.0.connections += 1;
+        term.connected(worker, self.0.connections, connection);
+        Some(self.0.connections)
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use self::launch::{job_config, launch};
 pub use self::local::start;
 #[doc(hidden)]
-pub use self::master::stepped::SteppedMaster;
+pub use self::master::stepped;
 use self::master::{Master, MasterEvent, Surroundings, on_thread};
 use self::workers::{Adoption, Workers};
 use crate::channel::lock;

@@ -10,7 +10,7 @@ mod adopt;
 mod checkpoints;
 mod deploy;
 mod end;
-pub(super) mod stepped;
+pub mod stepped;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, mpsc};

@@ -5,9 +5,57 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use super::{Chore, Master, MasterEvent, Stop, Surroundings, Writing};
 use crate::channel::lock;
+use crate::checkpoint::manifest::StateEntry;
+use crate::checkpoint::storage::CheckpointStorage;
+use crate::element::CheckpointId;
 use crate::error::Error;
 use crate::job::{JobHandle, MasterSetup, start_with};
+use crate::sink::COMMITTABLES;
+use crate::source::Split;
+use crate::state::SnapshotFn;
+use crate::task::{SPLITS, encode_split};
 use crate::time::{Clock, Timestamp};
+
+/// State of a subtask that a simulation has in place of a task.
+#[derive(Debug, Clone)]
+pub enum ModelState {
+    /// What a reader has begun.
+    Split(Split),
+    /// What a sink has to commit.
+    Committable(Vec<u8>),
+}
+
+/// Writes what the models on a worker have of a checkpoint, each under its operator's uid.
+///
+/// # Errors
+/// When the storage fails.
+pub fn write_model_state(
+    storage: &CheckpointStorage,
+    checkpoint: CheckpointId,
+    worker: &str,
+    states: Vec<(String, ModelState)>,
+) -> Result<Vec<StateEntry>, Error> {
+    let snapshot = |(uid, state): (String, ModelState)| {
+        let write: SnapshotFn = Box::new(move |writer| {
+            match state {
+                ModelState::Split(split) => writer.list(SPLITS.0, SPLITS.1, encode_split(&split)?),
+                ModelState::Committable(bytes) => writer.list(COMMITTABLES.0, COMMITTABLES.1, bytes),
+            }
+            Ok(())
+        });
+        (uid, write)
+    };
+    storage.write_state(checkpoint, worker, states.into_iter().map(snapshot).collect())
+}
+
+/// The committables in a checkpoint.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn committables(storage: &CheckpointStorage, checkpoint: CheckpointId) -> Result<Vec<Vec<u8>>, Error> {
+    let restored = storage.read_where(checkpoint, |entry| entry.name == COMMITTABLES.0)?;
+    Ok(restored.segments.iter().flat_map(|s| s.frames.iter().map(|(_, bytes)| bytes.clone())).collect())
+}
 
 /// The master. Dropping it ends it as a crash would.
 pub struct SteppedMaster {
