@@ -401,6 +401,13 @@ impl Simulated<'_> {
         self.0.term.as_ref().and_then(Term::next_tick)
     }
 
+    /// Where it stands, to be read.
+    pub(super) fn describe(self) -> String {
+        let Some(term) = &self.0.term else { return "no term".into() };
+        let phases: Vec<&str> = term.jobs.values().map(|job| job.phase.name()).collect();
+        format!("epoch {}, {phases:?}, {:?}, {:?}", term.epoch, term.workers, lock(&term.shared.roster))
+    }
+
     /// The election has granted this office.
     pub(super) fn grant(self, office: Arc<dyn Office>) {
         self.0.granted = Some(office);

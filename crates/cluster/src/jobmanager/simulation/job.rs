@@ -64,9 +64,18 @@ pub(super) struct Ledger {
     /// Transactions in completed checkpoints.
     pub(super) durable: BTreeMap<String, Transaction>,
     /// Committed ones.
-    done: BTreeSet<String>,
+    pub(super) done: BTreeSet<String>,
     /// Committed numbers.
     pub(super) numbers: BTreeSet<u64>,
+    pub(super) tells: bool,
+}
+
+impl Ledger {
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        if self.tells {
+            println!("      {}", what());
+        }
+    }
 }
 
 /// The job, and the ledger that all its processes share.
@@ -168,7 +177,8 @@ impl Committer for TheJob {
                 serde_json::from_slice(committable).map_err(OperatorError::fatal)?;
             let durable = ledger.durable.get(&transaction.id);
             assert_eq!(durable, Some(&transaction), "it is committed, but in no completed checkpoint");
-            if ledger.done.insert(transaction.id) {
+            if ledger.done.insert(transaction.id.clone()) {
+                ledger.tell(|| format!("committed {}: {:?}", transaction.id, transaction.numbers));
                 for number in transaction.numbers {
                     assert!(ledger.numbers.insert(number), "{number} is committed twice");
                 }

@@ -21,6 +21,13 @@ use crate::taskmanager::link::{Effect, Event, Link};
 /// How many slots it has.
 pub(super) const SLOTS: usize = 2;
 
+/// What a slot's tasks are told, in order.
+enum Mail {
+    Trigger(u64),
+    Assign(Assignment),
+    Completed(u64),
+}
+
 /// The tasks of one slot.
 #[derive(Default)]
 struct Slot {
@@ -33,21 +40,26 @@ struct Slot {
     /// Ids of splits by the checkpoint whose barrier came before them.
     splits: BTreeMap<u64, Vec<String>>,
     triggered: u64,
-    barriers: VecDeque<u64>,
+    mail: VecDeque<Mail>,
     numbers: Vec<u64>,
     pending: BTreeMap<u64, Transaction>,
 }
 
 impl Slot {
+    /// As an executor notes it.
     fn assign(&mut self, assignment: Assignment) {
         self.wants_split = false;
-        match assignment {
-            Assignment::Split(split) => {
-                self.splits.entry(self.triggered).or_default().push(split.id.clone());
-                self.reader.push((split.id.clone(), Range::of(&split)));
-            }
-            Assignment::NoMoreSplits => self.no_more = true,
+        if let Assignment::Split(split) = &assignment {
+            self.splits.entry(self.triggered).or_default().push(split.id.clone());
         }
+        self.mail.push_back(Mail::Assign(assignment));
+    }
+
+    /// What is to be committed once a checkpoint is complete.
+    fn due(&mut self, checkpoint: u64) -> Vec<Vec<u8>> {
+        let later = self.pending.split_off(&(checkpoint + 1));
+        let due = std::mem::replace(&mut self.pending, later);
+        due.values().map(|transaction| serde_json::to_vec(transaction).expect("JSON")).collect()
     }
 }
 
@@ -178,7 +190,7 @@ impl TaskManager {
                 executor.highest = executor.highest.max(barrier.checkpoint);
                 for slot in executor.slots.values_mut().filter(|slot| !slot.exited) {
                     slot.triggered = slot.triggered.max(barrier.checkpoint);
-                    slot.barriers.push_back(barrier.checkpoint);
+                    slot.mail.push_back(Mail::Trigger(barrier.checkpoint));
                 }
             }
             Order::Assign(task, assignment) => {
@@ -189,15 +201,10 @@ impl TaskManager {
             }
             Order::Completed(checkpoint) => {
                 executor.complete(checkpoint);
-                let mut due = Vec::new();
                 for slot in executor.slots.values_mut().filter(|slot| !slot.exited) {
                     slot.splits = slot.splits.split_off(&checkpoint);
-                    let later = slot.pending.split_off(&(checkpoint + 1));
-                    due.extend(std::mem::replace(&mut slot.pending, later).into_values());
+                    slot.mail.push_back(Mail::Completed(checkpoint));
                 }
-                let due: Vec<_> =
-                    due.iter().map(|transaction| serde_json::to_vec(transaction).expect("JSON")).collect();
-                self.job.commit(&due).expect("committed");
             }
             Order::Aborted(checkpoint) => {
                 executor.highest = executor.highest.max(checkpoint);
@@ -208,7 +215,7 @@ impl TaskManager {
         }
     }
 
-    /// One of its slots does something: reads, passes a barrier, or ends when it was told to.
+    /// One of its slots does something: takes its mail, reads, or ends when it was told to.
     pub(super) fn work(&mut self, n: usize, what: usize) {
         let Some(executor) = &mut self.executor else { return };
         if executor.slots.is_empty() {
@@ -226,11 +233,18 @@ impl TaskManager {
                 slot.exited = true;
                 tasks(s, attempt).into_iter().for_each(|task| self.report(Report::Exited(task, None)));
             }
-            1 => {
-                if let Some(checkpoint) = slot.barriers.pop_front() {
-                    self.pass(s, checkpoint);
+            0 | 1 => match slot.mail.pop_front() {
+                Some(Mail::Trigger(checkpoint)) => self.pass(s, checkpoint),
+                Some(Mail::Assign(Assignment::Split(split))) => {
+                    slot.reader.push((split.id.clone(), Range::of(&split)));
                 }
-            }
+                Some(Mail::Assign(Assignment::NoMoreSplits)) => slot.no_more = true,
+                Some(Mail::Completed(checkpoint)) => {
+                    let due = slot.due(checkpoint);
+                    self.job.commit(&due).expect("committed");
+                }
+                None => {}
+            },
             _ => match slot.reader.last_mut() {
                 Some((_, range)) => {
                     slot.numbers.push(range.next);
@@ -239,7 +253,7 @@ impl TaskManager {
                         slot.reader.pop();
                     }
                 }
-                None if slot.wants_split || slot.no_more => {}
+                None if slot.wants_split || slot.no_more || !slot.mail.is_empty() => {}
                 None => {
                     slot.wants_split = true;
                     self.report(Report::RequestSplit(tasks(s, attempt)[0]));

@@ -127,7 +127,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, tell: bool) -> Self {
         let mut random = Random(seed);
-        let job = TheJob { ledger: Arc::new(Mutex::new(Ledger::default())), parallelism: 2 + random.below(3) };
+        let job = TheJob { ledger: Arc::new(Mutex::new(Ledger { tells: tell, ..Ledger::default() })), parallelism: 2 + random.below(3) };
         let id = JobId([7; 16]);
         let storage = CheckpointStorage::in_memory(&id.to_string()).expect("memory");
         let mut world = Self {
@@ -361,6 +361,9 @@ impl World {
         match frame {
             Some(frame) => {
                 let message: FromLeader = crate::rpc::read_frame(&frame);
+                if self.tell && !matches!(message.command, crate::rpc::message::Command::Open(_)) {
+                    println!("{:5} {} -> {}: {message:?}", self.steps.get(), wire.jm, wire.tm);
+                }
                 tm.on_message(wire.attempt, message);
             }
             None if wire.broken || !jm_lives || (!cut && (!wire.jm_open || wire.connection.is_closed())) => {
@@ -385,6 +388,9 @@ impl World {
             return;
         };
         let message = if wire.broken || cut { None } else { wire.to_jm.pop_front() };
+        if let Some(message) = message.as_ref().filter(|_| self.tell) {
+            println!("{:5} {} -> {}: {message:?}", self.steps.get(), wire.tm, wire.jm);
+        }
         let event = match message {
             Some(message) => connection::Event::Message(message),
             None if wire.broken || !tm_lives || wire.connection.is_closed() || (!cut && !wire.tm_open) => {
@@ -548,6 +554,9 @@ impl World {
             }
         }
         let committed = lock(&self.job.ledger).numbers.len();
+        for jm in &mut self.jms {
+            println!("{}: {}; {} masters", jm.id, jm.shell.simulated().describe(), lock(&jm.here.masters).len());
+        }
         panic!("{committed} of {ALL} numbers are committed, and no more: {:?}", self.outcome());
     }
 

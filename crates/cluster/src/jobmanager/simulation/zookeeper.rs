@@ -95,6 +95,7 @@ impl SimulatedOffice {
             let attempt = *subtasks.entry(transaction.subtask).or_insert(transaction.attempt);
             assert_eq!(attempt, transaction.attempt, "two generations of a task in checkpoint {checkpoint}");
             assert_eq!(Some(attempt), assigned, "checkpoint {checkpoint} is of another attempt than is assigned");
+            ledger.tell(|| format!("checkpoint {checkpoint} of epoch {} holds {transaction:?}", self.epoch));
             ledger.durable.insert(transaction.id.clone(), transaction);
         }
         let expected: Vec<usize> = (0..self.job.parallelism).collect();
