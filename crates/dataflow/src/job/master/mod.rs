@@ -99,6 +99,8 @@ pub(super) struct Master {
     enumerators: BTreeMap<VertexId, Box<dyn SplitEnumerator>>,
     alignment: AlignmentGroups,
     restarting: BTreeMap<VertexId, Restarting>,
+    /// When it was last looked whether regions can start.
+    looked: Timestamp,
     restarts: Restarts,
     coordinator: CheckpointCoordinator,
     flight: Option<Flight>,
@@ -179,6 +181,7 @@ impl Master {
             coordinator: CheckpointCoordinator::new(job.checkpointing.clone(), subtasks, first, now, config),
             restarts: Restarts::new(job.restart.clone()),
             retained: latest.into_iter().collect(),
+            looked: Timestamp::MIN,
             restarting: regions.iter().map(|region| (*region, Restarting { ..start })).collect(),
             slots: vec![None; slots],
             regions,
@@ -239,8 +242,9 @@ impl Master {
 
     /// When something is due.
     fn next_tick(&self) -> Option<Timestamp> {
-        let now = self.clock.now_ms();
-        let starts = self.restarting.values().filter(|r| !r.starved && r.due > now).map(|r| r.due);
+        // Those that were due already wait for something else than time.
+        let later = |r: &&Restarting| !r.starved && r.due > self.looked;
+        let starts = self.restarting.values().filter(later).map(|r| r.due);
         self.coordinator.next_tick().into_iter().chain(starts).min()
     }
 
