@@ -57,8 +57,9 @@ impl Term {
             }
         }
         self.workers.insert(id.clone(), pending);
+        // Also of one that has come back: while it was away nothing was placed there.
+        self.resources_changed();
         if !returned {
-            self.resources_changed();
             self.rebalance_at = Some(monotonic_ms() + self.shared.stabilization_ms);
         }
     }
