@@ -120,6 +120,8 @@ pub(super) struct World {
     /// TaskManagers that are dead.
     dead: Vec<String>,
     born: usize,
+    /// One step in so many is a fault.
+    calm: usize,
     tell: bool,
     steps: Cell<usize>,
 }
@@ -127,6 +129,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, tell: bool) -> Self {
         let mut random = Random(seed);
+        let calm = 25 << random.below(5);
         let job = TheJob { ledger: Arc::new(Mutex::new(Ledger { tells: tell, ..Ledger::default() })), parallelism: 2 + random.below(3) };
         let id = JobId([7; 16]);
         let storage = CheckpointStorage::in_memory(&id.to_string()).expect("memory");
@@ -142,6 +145,7 @@ impl World {
             cuts: Vec::new(),
             dead: Vec::new(),
             born: 0,
+            calm,
             tell,
             steps: Cell::new(0),
         };
@@ -209,7 +213,10 @@ impl World {
         let j = self.random.below(self.jms.len());
         let t = self.random.below(self.tms.len());
         self.at(j);
-        match self.random.below(if faults { 102 } else { 100 }) {
+        if faults && self.random.below(self.calm) == 0 {
+            return self.fault(j, t);
+        }
+        match self.random.below(100) {
             0..=7 => drop(self.now.fetch_add(self.random.below(12) as i64, Ordering::Relaxed)),
             8..=21 => self.step_job_manager(j),
             22..=39 => self.step_masters(j),
@@ -220,8 +227,7 @@ impl World {
             74..=87 => self.work(t),
             88..=93 => self.step_link(t),
             94..=97 => self.bury(),
-            98..=99 => self.elect(false),
-            _ => self.fault(j, t),
+            _ => self.elect(false),
         }
     }
 

@@ -289,7 +289,9 @@ impl Master {
                 let current = self.is_current(task);
                 let known = self.tasks.get_mut(&subtask).filter(|known| known.attempt == task.attempt)?;
                 known.exited = true;
-                if current { self.on_failure(task, failure?) } else { None }
+                // A current task that ends as ordered was told so by a master before this one, who had it adopted just then.
+                let ordered = || OperatorError::recoverable("an earlier leader has told it to stop");
+                if current { self.on_failure(task, failure.unwrap_or_else(ordered)) } else { None }
             }
             Report::Snapshot { checkpoint, tasks, states } => self.on_snapshot(checkpoint, &tasks, states),
             Report::SnapshotFailed { checkpoint, reason } => {
