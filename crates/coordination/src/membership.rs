@@ -211,9 +211,8 @@ impl TaskManagers {
 
 impl FromIterator<TaskManagerDocument> for TaskManagers {
     fn from_iter<T: IntoIterator<Item = TaskManagerDocument>>(documents: T) -> Self {
-        let member = |value: TaskManagerDocument| {
-            (value.id.clone(), Arc::new(Versioned { value, version: 0 }))
-        };
+        let member =
+            |value: TaskManagerDocument| (value.id.clone(), Arc::new(Versioned { value, version: 0 }));
         Self { members: documents.into_iter().map(member).collect() }
     }
 }

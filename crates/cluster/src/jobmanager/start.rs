@@ -179,18 +179,20 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
     let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
     let (vertices, max_parallelism) = (shapes(&graph), graph.max_parallelism);
-    let mut master = shared.machine.start_master(MasterSetup {
-        config: job_config(&name, place.lineage, &settings, config),
-        storage,
-        pointer: Arc::new(pointer),
-        begin,
-        workers: Box::new(workers),
-        // Nobody listens once the JobManager has stopped.
-        on_status: Box::new(move |status| drop(events.send(Event::Status(epoch, job, run, status)))),
-        metrics: metrics_of(&graph),
-        graph,
-    })
-    .map_err(|e| e.to_string())?;
+    let mut master = shared
+        .machine
+        .start_master(MasterSetup {
+            config: job_config(&name, place.lineage, &settings, config),
+            storage,
+            pointer: Arc::new(pointer),
+            begin,
+            workers: Box::new(workers),
+            // Nobody listens once the JobManager has stopped.
+            on_status: Box::new(move |status| drop(events.send(Event::Status(epoch, job, run, status)))),
+            metrics: metrics_of(&graph),
+            graph,
+        })
+        .map_err(|e| e.to_string())?;
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }

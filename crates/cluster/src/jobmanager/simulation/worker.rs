@@ -132,15 +132,15 @@ impl TaskManager {
         let jobs = self.executor.iter().map(|executor| executor.open.job).collect();
         let registration = Registration { worker: self.me.clone(), slots: SLOTS, jobs };
         self.out.push((attempt, FromTaskManager::Register(registration)));
-        self.send_inventory(attempt);
+        self.send_inventory(attempt, 0);
     }
 
-    fn send_inventory(&mut self, attempt: u64) {
+    fn send_inventory(&mut self, attempt: u64, request: u64) {
         let fingerprint = self.job.graph().fingerprint();
         let Some(executor) = &mut self.executor else { return };
         executor.reported_on = attempt;
         let inventory = executor.inventory(fingerprint);
-        self.out.push((attempt, FromTaskManager::Inventory(executor.open.job, Some(inventory))));
+        self.out.push((attempt, FromTaskManager::Inventory(executor.open.job, request, Some(inventory))));
     }
 
     fn report(&mut self, report: Report) {
@@ -169,10 +169,10 @@ impl TaskManager {
                 }
             }
             Command::Close(_) => self.executor = None,
-            Command::TakeInventory(job) if self.executor.is_none() => {
-                self.out.push((attempt, FromTaskManager::Inventory(job, None)));
+            Command::TakeInventory(job, request) if self.executor.is_none() => {
+                self.out.push((attempt, FromTaskManager::Inventory(job, request, None)));
             }
-            Command::TakeInventory(_) => self.send_inventory(attempt),
+            Command::TakeInventory(_, request) => self.send_inventory(attempt, request),
         }
     }
 
@@ -269,7 +269,8 @@ impl TaskManager {
         let (attempt, numbers) = (slot.attempt, std::mem::take(&mut slot.numbers));
         let id = format!("{checkpoint}-{s}-{attempt}");
         slot.pending.insert(checkpoint, Transaction { id, subtask: s, attempt, numbers });
-        let splits = slot.reader.iter().map(|(id, range)| (SOURCE.to_owned(), ModelState::Split(range.split(id))));
+        let splits =
+            slot.reader.iter().map(|(id, range)| (SOURCE.to_owned(), ModelState::Split(range.split(id))));
         let committables = slot.pending.values().map(|transaction| {
             let bytes = serde_json::to_vec(transaction).expect("JSON");
             (SINK.to_owned(), ModelState::Committable(bytes))

@@ -122,6 +122,8 @@ pub(super) struct World {
     born: usize,
     /// One step in so many is a fault.
     calm: usize,
+    /// How fast time passes.
+    pace: usize,
     tell: bool,
     steps: Cell<usize>,
 }
@@ -130,7 +132,11 @@ impl World {
     pub(super) fn new(seed: u64, tell: bool) -> Self {
         let mut random = Random(seed);
         let calm = 25 << random.below(5);
-        let job = TheJob { ledger: Arc::new(Mutex::new(Ledger { tells: tell, ..Ledger::default() })), parallelism: 2 + random.below(3) };
+        let pace = [12, 50, 200][random.below(3)];
+        let job = TheJob {
+            ledger: Arc::new(Mutex::new(Ledger { tells: tell, ..Ledger::default() })),
+            parallelism: 2 + random.below(3),
+        };
         let id = JobId([7; 16]);
         let storage = CheckpointStorage::in_memory(&id.to_string()).expect("memory");
         let mut world = Self {
@@ -146,6 +152,7 @@ impl World {
             dead: Vec::new(),
             born: 0,
             calm,
+            pace,
             tell,
             steps: Cell::new(0),
         };
@@ -191,8 +198,7 @@ impl World {
         };
         let (events, inbox) = channel();
         let (following, _) = Following::simulated();
-        let shell =
-            Shell::new(setup, Arc::new(self.job.clone()), events.clone(), Arc::default(), following);
+        let shell = Shell::new(setup, Arc::new(self.job.clone()), events.clone(), Arc::default(), following);
         let (session, reachable, suspended, office) = (true, true, false, None);
         JobManager { id, shell, events, inbox, here, session, reachable, suspended, office }
     }
@@ -217,7 +223,7 @@ impl World {
             return self.fault(j, t);
         }
         match self.random.below(100) {
-            0..=7 => drop(self.now.fetch_add(self.random.below(12) as i64, Ordering::Relaxed)),
+            0..=7 => drop(self.now.fetch_add(self.random.below(self.pace) as i64, Ordering::Relaxed)),
             8..=21 => self.step_job_manager(j),
             22..=39 => self.step_masters(j),
             40..=42 => self.do_chore(j),
@@ -362,7 +368,9 @@ impl World {
             (self.jms.iter().any(|jm| jm.id == wire.jm), self.is_cut(&wire.jm, &wire.tm))
         };
         let wire = &mut self.wires[w];
-        let Some(tm) = self.tms.iter_mut().find(|tm| tm.me.id == wire.tm).filter(|_| wire.tm_open) else { return };
+        let Some(tm) = self.tms.iter_mut().find(|tm| tm.me.id == wire.tm).filter(|_| wire.tm_open) else {
+            return;
+        };
         let frame = if wire.broken || cut { None } else { wire.to_tm.try_recv().ok() };
         match frame {
             Some(frame) => {
@@ -561,7 +569,12 @@ impl World {
         }
         let committed = lock(&self.job.ledger).numbers.len();
         for jm in &mut self.jms {
-            println!("{}: {}; {} masters", jm.id, jm.shell.simulated().describe(), lock(&jm.here.masters).len());
+            println!(
+                "{}: {}; {} masters",
+                jm.id,
+                jm.shell.simulated().describe(),
+                lock(&jm.here.masters).len()
+            );
         }
         panic!("{committed} of {ALL} numbers are committed, and no more: {:?}", self.outcome());
     }

@@ -94,12 +94,20 @@ impl SimulatedOffice {
             let transaction: Transaction = serde_json::from_slice(&bytes).expect("a transaction");
             let attempt = *subtasks.entry(transaction.subtask).or_insert(transaction.attempt);
             assert_eq!(attempt, transaction.attempt, "two generations of a task in checkpoint {checkpoint}");
-            assert_eq!(Some(attempt), assigned, "checkpoint {checkpoint} is of another attempt than is assigned");
+            assert_eq!(
+                Some(attempt),
+                assigned,
+                "checkpoint {checkpoint} is of another attempt than is assigned"
+            );
             ledger.tell(|| format!("checkpoint {checkpoint} of epoch {} holds {transaction:?}", self.epoch));
             ledger.durable.insert(transaction.id.clone(), transaction);
         }
         let expected: Vec<usize> = (0..self.job.parallelism).collect();
-        assert_eq!(subtasks.into_keys().collect::<Vec<_>>(), expected, "checkpoint {checkpoint} is not whole");
+        assert_eq!(
+            subtasks.into_keys().collect::<Vec<_>>(),
+            expected,
+            "checkpoint {checkpoint} is not whole"
+        );
     }
 }
 
@@ -134,7 +142,11 @@ impl Office for SimulatedOffice {
     fn complete_checkpoint(&self, _: &str, pointer: &CheckpointPointer) -> Result<(), Failure> {
         let written = self.write(|zookeeper| {
             let latest = pointer.latest().expect("it names one");
-            assert!(latest > zookeeper.pointer(), "the pointer goes from {} to {latest}", zookeeper.pointer());
+            assert!(
+                latest > zookeeper.pointer(),
+                "the pointer goes from {} to {latest}",
+                zookeeper.pointer()
+            );
             self.take_checkpoint(latest, zookeeper.details().as_ref());
             put(&mut zookeeper.job.checkpoint, pointer.clone());
         });
