@@ -200,11 +200,14 @@ impl TaskManager {
                 }
             }
             Order::Completed(checkpoint) => {
-                executor.complete(checkpoint);
                 for slot in executor.slots.values_mut().filter(|slot| !slot.exited) {
                     slot.splits = slot.splits.split_off(&checkpoint);
-                    slot.mail.push_back(Mail::Completed(checkpoint));
+                    // As in an executor, only one that took part in it hears of it.
+                    if executor.snapshots.contains_key(&checkpoint) {
+                        slot.mail.push_back(Mail::Completed(checkpoint));
+                    }
                 }
+                executor.complete(checkpoint);
             }
             Order::Aborted(checkpoint) => {
                 executor.highest = executor.highest.max(checkpoint);
