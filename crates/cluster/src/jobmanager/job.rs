@@ -58,6 +58,19 @@ pub(super) enum Phase {
     Ending,
 }
 
+#[cfg(test)]
+impl Phase {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Gathering(..) => "gathering",
+            Self::Starting => "starting",
+            Self::Running(_) => "running",
+            Self::Ending => "ending",
+        }
+    }
+}
+
 /// What a leader has told its TaskManagers, to be seen from outside.
 pub(super) enum Told {
     /// To start these tasks, from a checkpoint, with these attempts.

@@ -13,7 +13,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 pub(crate) use self::operator::operator_body;
-pub(crate) use self::source::{decode_split, source_body};
+pub(crate) use self::source::{decode_split, encode_split, source_body};
 use crate::element::CheckpointId;
 use crate::error::{OperatorError, OperatorResult};
 use crate::graph::{MakeSidePort, VertexId};
