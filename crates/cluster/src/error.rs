@@ -44,6 +44,14 @@ pub enum Error {
     /// ZooKeeper has not told what is in the catalog.
     #[error("the catalog is not known yet: ZooKeeper has not answered; try again")]
     CatalogUnknown,
+    /// A checkpoint directory cannot be looked through.
+    #[error("checkpoint directory {}: {reason}", directory.display())]
+    Gc {
+        /// The directory.
+        directory: PathBuf,
+        /// What the system said.
+        reason: io::Error,
+    },
     /// The port for other processes cannot be had.
     #[error(
         "cannot listen for other TaskManagers at {address}: {source}; set taskmanager.data.port to a free port"

@@ -7,12 +7,14 @@
 //!
 //! - [`jobmanager`], [`taskmanager`]: the two kinds of processes; any number of either may be in one
 //! - [`config`]: configuration keys of the cluster
+//! - [`gc`]: what killed leaders have left of checkpoints
 //! - `placement`: who runs which slot
 //! - `rpc`: orders, reports, heartbeats
 //! - [`network`]: the exchange of batches, watermarks and barriers
 
 pub mod config;
 mod error;
+pub mod gc;
 mod job_id;
 pub mod jobmanager;
 pub mod network;

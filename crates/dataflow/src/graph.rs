@@ -171,6 +171,7 @@ pub(crate) type BodyFactory = Arc<dyn Fn(TaskSetup) -> OperatorResult<Box<dyn Ta
 pub(crate) type MakeEdge = Arc<dyn Fn(EdgeSetup<'_>) -> Result<EdgeEnds, Error> + Send + Sync>;
 
 /// An outgoing edge: its consumer, which of the consumer's inputs it is, and its channels.
+#[derive(Clone)]
 pub(crate) struct OutEdge {
     /// Number of the edge in the graph: the same in every process that makes the graph.
     pub(crate) index: u32,
@@ -184,7 +185,7 @@ pub(crate) type MakeSidePort =
     Arc<dyn Fn(&SideOutputs, Vec<Box<dyn Any + Send>>) -> OperatorResult<Box<dyn SidePort>> + Send + Sync>;
 
 /// One output of a vertex; the first is the main one, all others are side outputs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct VertexPort {
     /// `None` for the main output.
     pub(crate) side: Option<MakeSidePort>,
@@ -197,6 +198,7 @@ pub(crate) type EnumeratorFactory =
     Arc<dyn Fn(usize, Option<&[u8]>) -> OperatorResult<Box<dyn SplitEnumerator>> + Send + Sync>;
 
 /// A task of the graph: a chain of operators at one parallelism.
+#[derive(Clone)]
 pub struct Vertex {
     /// Uid of the first operator.
     pub uid: String,
@@ -256,7 +258,8 @@ impl Vertex {
     }
 }
 
-/// The graph of a job.
+/// The graph of a job. Clones share its factories.
+#[derive(Clone)]
 pub struct JobGraph {
     /// All vertices; an edge's producer comes before its consumer.
     pub vertices: Vec<Vertex>,

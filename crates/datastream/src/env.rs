@@ -19,6 +19,7 @@ use crate::begin::FromSource;
 use crate::chain::OperatorMeta;
 use crate::config_source::{ConfigSource, Follow};
 use crate::error::{Error, operator_error};
+use crate::executor::{PipelineExecutor, StreamGraph};
 use crate::source::{CollectionSource, NumberSequenceSource};
 use crate::stream::DataStream;
 use crate::watermark::{TimestampAssigner, WatermarkGenerator, WatermarkStrategy};
@@ -35,6 +36,8 @@ pub(crate) struct Topology {
     pub(crate) parallelism: std::cell::Cell<usize>,
     /// What was asked for and is impossible.
     refused: RefCell<Vec<String>>,
+    /// What can only be done by a job whose tasks run in this process.
+    local: std::cell::Cell<Option<&'static str>>,
 }
 
 impl Topology {
@@ -45,12 +48,18 @@ impl Topology {
             generated: RefCell::default(),
             parallelism: std::cell::Cell::new(parallelism),
             refused: RefCell::default(),
+            local: std::cell::Cell::default(),
         }
     }
 
     /// The job cannot be executed; the first reason is told.
     pub(crate) fn refuse(&self, reason: String) {
         self.refused.borrow_mut().push(reason);
+    }
+
+    /// The job cannot be executed elsewhere.
+    pub(crate) fn needs_this_process(&self, what: &'static str) {
+        self.local.set(Some(what));
     }
 
     /// Why the job cannot be executed, if so.
@@ -107,6 +116,7 @@ pub struct StreamExecutionEnvironment {
     from_checkpoint: RefCell<Option<PathBuf>>,
     documents: RefCell<BTreeSet<String>>,
     config_source: RefCell<Option<Box<dyn ConfigSource>>>,
+    executor: RefCell<Option<Box<dyn PipelineExecutor>>>,
 }
 
 impl std::fmt::Debug for StreamExecutionEnvironment {
@@ -121,12 +131,14 @@ impl Default for StreamExecutionEnvironment {
     }
 }
 
-const USAGE: &str = "[--parallelism N] [--set KEY=VALUE]... [--from-checkpoint PATH]";
-
 impl StreamExecutionEnvironment {
     /// An environment with the default configuration.
     pub fn new() -> Self {
-        let config = Config::default();
+        Self::with_config(Config::default())
+    }
+
+    /// An environment with this configuration.
+    pub fn with_config(config: Config) -> Self {
         let topology = Topology::new(config.max_parallelism(), config.parallelism());
         Self {
             topology: Rc::new(topology),
@@ -134,42 +146,28 @@ impl StreamExecutionEnvironment {
             from_checkpoint: RefCell::new(None),
             documents: RefCell::default(),
             config_source: RefCell::default(),
+            executor: RefCell::default(),
         }
     }
 
-    /// An environment configured by `streamkeeper.yaml` (or the file that `$STREAMKEEPER_CONF` names), then by the
-    /// program's arguments: `--parallelism N`, `--set KEY=VALUE`, `--from-checkpoint PATH`. Others are the program's own: see
-    /// [`StreamExecutionEnvironment::from_args_and_rest`].
-    ///
-    /// # Errors
-    /// When the file cannot be read, an argument is unknown, or a value is not valid for its key.
-    pub fn from_args() -> Result<Self, Error> {
-        let (env, rest) = Self::from_args_and_rest()?;
-        match rest.first() {
-            None => Ok(env),
-            Some(argument) => {
-                Err(Error::Configuration(format!("unknown argument `{argument}`; usage: {USAGE}")))
-            }
-        }
-    }
-
-    /// As [`StreamExecutionEnvironment::from_args`], with the arguments that it does not know.
+    /// Configures it by `streamkeeper.yaml` (or the file that `$STREAMKEEPER_CONF` names), then by a program's arguments:
+    /// `--parallelism N`, `--set KEY=VALUE`, `--from-checkpoint PATH`. Gives those that it does not know: the program's own.
     ///
     /// # Errors
     /// When the file cannot be read, or a value is not valid for its key.
-    pub fn from_args_and_rest() -> Result<(Self, Vec<String>), Error> {
-        let env = Self::new();
+    pub fn configure(&self, arguments: impl IntoIterator<Item = String>) -> Result<Vec<String>, Error> {
+        let env = self;
         if let Some(path) = file::path() {
             for (key, value) in file::read(&path).map_err(Error::Configuration)? {
                 env.set(&key, &value)?;
             }
         }
         let mut rest = Vec::new();
-        let mut arguments = std::env::args().skip(1);
+        let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || {
                 arguments.next().ok_or_else(|| {
-                    Error::Configuration(format!("`{argument}` needs a value; usage: {USAGE}"))
+                    Error::Configuration(format!("`{argument}` needs a value; usage: {}", Self::USAGE))
                 })
             };
             match argument.as_str() {
@@ -185,7 +183,16 @@ impl StreamExecutionEnvironment {
                 _ => rest.push(argument),
             }
         }
-        Ok((env, rest))
+        Ok(rest)
+    }
+
+    /// The arguments that [`Self::configure`] takes, for messages.
+    pub const USAGE: &str = "[--parallelism N] [--set KEY=VALUE]... [--from-checkpoint PATH]";
+
+    /// Has jobs executed by another than the threads of this process.
+    pub fn set_executor(&self, executor: impl PipelineExecutor + 'static) -> &Self {
+        *self.executor.borrow_mut() = Some(Box::new(executor));
+        self
     }
 
     /// Sets a key of Flink's configuration, such as `execution.checkpointing.interval`.
@@ -292,6 +299,9 @@ impl StreamExecutionEnvironment {
     /// # Errors
     /// When the job is invalid, cannot be started, or fails.
     pub fn execute(&self, name: &str) -> Result<JobStatus, Error> {
+        if let Some(executor) = &*self.executor.borrow() {
+            return executor.execute(self.plan(name)?);
+        }
         let job = self.execute_async(name)?;
         job.wait().map_err(|source| Error::Job { name: name.to_owned(), source })
     }
@@ -301,21 +311,14 @@ impl StreamExecutionEnvironment {
     /// # Errors
     /// When the job is invalid or cannot be started.
     pub fn execute_async(&self, name: &str) -> Result<JobHandle, Error> {
-        let pending = std::mem::take(&mut *self.topology.pending.borrow_mut());
-        pending.into_iter().for_each(|sink| sink(&self.topology));
-        let config = self.config.borrow();
-        let empty = JobGraph::new(config.max_parallelism());
-        let graph = self.topology.graph.replace(empty);
-        self.topology.generated.borrow_mut().clear();
-        let documents = self.documents.take();
-        if let Some(reason) = self.topology.take_refusal() {
-            return Err(Error::InvalidJob(reason));
-        }
-        if graph.vertices.is_empty() {
+        if self.executor.borrow().is_some() {
             return Err(Error::InvalidJob(
-                "No operators defined in streaming topology. Cannot execute.".into(),
+                "execute_async() gives a handle to a job of this process, which a process of a cluster has not; use execute()".into(),
             ));
         }
+        let graph = self.graph()?;
+        let documents = self.documents.take();
+        let config = self.config.borrow();
         let settings = config.job();
         let name = settings.name.as_deref().unwrap_or(name);
         let from = self.from_checkpoint.borrow_mut().take().or_else(|| settings.recovery_path.clone());
@@ -333,6 +336,41 @@ impl StreamExecutionEnvironment {
             }
         }
         Ok(job)
+    }
+
+    /// The job for who executes it elsewhere. The environment is empty then.
+    fn plan(&self, name: &str) -> Result<StreamGraph, Error> {
+        if let Some(what) = self.topology.local.take() {
+            return Err(Error::InvalidJob(format!(
+                "{what} needs a job that runs in one process; in a cluster let the stream end in a sink, such as a file"
+            )));
+        }
+        let graph = self.graph()?;
+        let mut config = self.config.borrow().clone();
+        if let Some(from) = self.from_checkpoint.borrow_mut().take() {
+            let key = "execution.state-recovery.path";
+            config.set(key, &from.display().to_string()).map_err(Error::Configuration)?;
+        }
+        let name = config.job().name.unwrap_or_else(|| name.to_owned());
+        Ok(StreamGraph { name, graph, config, documents: self.documents.take() })
+    }
+
+    /// What was made of the environment's streams, which is taken out of it.
+    fn graph(&self) -> Result<JobGraph, Error> {
+        let pending = std::mem::take(&mut *self.topology.pending.borrow_mut());
+        pending.into_iter().for_each(|sink| sink(&self.topology));
+        let empty = JobGraph::new(self.config.borrow().max_parallelism());
+        let graph = self.topology.graph.replace(empty);
+        self.topology.generated.borrow_mut().clear();
+        if let Some(reason) = self.topology.take_refusal() {
+            return Err(Error::InvalidJob(reason));
+        }
+        if graph.vertices.is_empty() {
+            return Err(Error::InvalidJob(
+                "No operators defined in streaming topology. Cannot execute.".into(),
+            ));
+        }
+        Ok(graph)
     }
 
     fn open_documents(

@@ -310,8 +310,9 @@ impl<T: Data, P: Pipeline<Out = T>> DataStream<T, P> {
         self.add_sink("Discard", Arc::new(Discard))
     }
 
-    /// Gathers the records in this process.
+    /// Gathers the records in this process. A job of a cluster, whose tasks run in others, cannot do that.
     pub fn collect(self) -> Collected<T> {
+        self.topology.needs_this_process("collect()");
         let collected = Collected::default();
         self.add_sink("Collect", Arc::new(collected.clone()));
         collected

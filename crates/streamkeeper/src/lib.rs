@@ -36,7 +36,9 @@ pub mod record {
     pub use streamkeeper_derive::Record;
 }
 
+pub mod application;
 pub mod live_config;
+pub mod roles;
 
 /// What a program that writes jobs needs: the typed DataStream API, its connectors, a SQL session, and the runtime that runs them.
 ///
@@ -54,6 +56,7 @@ pub mod live_config;
 /// # Ok::<(), Error>(())
 /// ```
 pub mod prelude {
+    pub use crate::application::FromArgs;
     pub use crate::live_config::ZooKeeperConfig;
     pub use crate::record::{Changelog, Decimal, Record, Row, RowKind};
     pub use streamkeeper_connectors::FileSource;

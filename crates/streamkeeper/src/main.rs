@@ -63,6 +63,8 @@ enum Command {
     Checkpoint(cluster::CheckpointArgs),
     /// Let a running job of a cluster go on at another parallelism.
     Rescale(cluster::RescaleArgs),
+    /// Find, and delete, checkpoints that no job of a cluster needs.
+    Gc(cluster::GcArgs),
     /// Measure the engine on the Nexmark queries, or the keeper beside another ZooKeeper server.
     Bench(BenchChoice),
     /// A shell for ZooKeeper servers, with zkCli's commands.
@@ -152,6 +154,7 @@ fn main() -> ExitCode {
         Command::Stop(args) => cluster::stop(&args),
         Command::Checkpoint(args) => cluster::checkpoint(&args),
         Command::Rescale(args) => cluster::rescale(&args),
+        Command::Gc(args) => cluster::gc(&args),
         Command::Bench(args) => match args.what {
             None => bench::run(&args.nexmark),
             Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),

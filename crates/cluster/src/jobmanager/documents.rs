@@ -13,23 +13,23 @@ use crate::planner::CheckpointPlace;
 
 /// What a leader finds again in the details of an assignment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Details {
+pub(crate) struct Details {
     /// Who has slot 0, 1, ….
-    pub(super) slots: Vec<WorkerId>,
+    pub(crate) slots: Vec<WorkerId>,
     /// Where their ends of the exchange are.
-    pub(super) exchange: BTreeMap<WorkerId, String>,
+    pub(crate) exchange: BTreeMap<WorkerId, String>,
     /// Attempts of the vertices.
-    pub(super) attempts: BTreeMap<VertexId, u32>,
+    pub(crate) attempts: BTreeMap<VertexId, u32>,
     /// Where the job's checkpoints are.
-    pub(super) directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// Below that.
-    pub(super) lineage: String,
+    pub(crate) lineage: String,
     /// The checkpoint that the job began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) restored: Option<CheckpointId>,
+    pub(crate) restored: Option<CheckpointId>,
     /// What all processes plan, when it is not what the spec says; 0: it is.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub(super) parallelism: u32,
+    pub(crate) parallelism: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -42,7 +42,7 @@ impl Details {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(super) fn of(assignment: &Assignment) -> Result<Option<Self>, String> {
+    pub(crate) fn of(assignment: &Assignment) -> Result<Option<Self>, String> {
         if assignment.regions.is_empty() {
             return Ok(None);
         }
@@ -51,13 +51,13 @@ impl Details {
     }
 
     /// Puts the slots elsewhere: whoever takes the job over then starts anew what does not run there.
-    pub(super) fn move_to(&mut self, workers: &[Worker]) {
+    pub(crate) fn move_to(&mut self, workers: &[Worker]) {
         self.slots = workers.iter().map(|worker| worker.id.clone()).collect();
         self.exchange = workers.iter().map(|w| (w.id.clone(), w.exchange_address.clone())).collect();
     }
 
     /// The slots' TaskManagers.
-    pub(super) fn workers(&self) -> Vec<Worker> {
+    pub(crate) fn workers(&self) -> Vec<Worker> {
         let address = |id| self.exchange.get(id).cloned().unwrap_or_default();
         self.slots.iter().map(|id| Worker { id: id.clone(), exchange_address: address(id) }).collect()
     }

@@ -51,6 +51,7 @@ use streamkeeper_coordination::layout::Layout;
 use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
 use self::catalog::CatalogKeeper;
+pub(crate) use self::documents::Details as AssignmentDetails;
 pub use self::handle::JobManagerHandle;
 pub use self::operations::{Asked, Operation};
 use self::shell::{Event, Shell};

@@ -4,10 +4,12 @@
 //! - `roles`: `standalone`, `jobmanager`, `taskmanager`
 //! - `catalog`: the cluster's tables and views in a session
 //! - `client`: requests to the REST API; `submit`: `run`; `verbs`: `list`, `info`, `cancel`
+//! - `gc`: checkpoints that no job needs
 //! - `savepoint`: `savepoint`, `stop`, `checkpoint`; `rescale`; `inspect`: what a savepoint consists of
 
 mod catalog;
 mod client;
+mod gc;
 mod inspect;
 mod planner;
 mod rescale;
@@ -18,6 +20,7 @@ mod verbs;
 
 use clap::Args;
 
+pub(crate) use self::gc::{GcArgs, gc};
 pub(crate) use self::rescale::{RescaleArgs, rescale};
 pub(crate) use self::roles::{RoleArgs, StandaloneArgs, job_manager, standalone, task_manager};
 pub(crate) use self::savepoint::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};

@@ -1,7 +1,9 @@
 //! The real binary, used as a user would.
+mod application;
 mod bad_input;
 mod catalog;
 mod cli;
+mod gc;
 mod live_config;
 mod oracle;
 mod recovery;

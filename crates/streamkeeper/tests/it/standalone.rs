@@ -51,11 +51,12 @@ impl Standalone {
 
     /// A command of the cluster's clients.
     pub(crate) fn client(&self, arguments: &[&str]) -> Output {
-        streamkeeper(&self.directory)
-            .args(arguments)
-            .args(["-m", &self.rest])
-            .output()
-            .expect("the binary starts")
+        self.command(&[arguments, &["-m", &self.rest]].concat())
+    }
+
+    /// Any command, in the same directory.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        streamkeeper(&self.directory).args(arguments).output().expect("the binary starts")
     }
 
     /// Standard output and standard error of a script.
