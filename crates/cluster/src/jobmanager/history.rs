@@ -224,7 +224,7 @@ mod tests {
         for id in 1..=20 {
             let now = id as i64 * 100;
             history.triggered(id, BarrierKind::Checkpoint, None, now);
-            history.triggered(id, now + 1);
+            history.triggered(id, BarrierKind::Checkpoint, None, now + 1);
             history.acknowledged(id, &[(0, 0), (0, 1)], 7, now + 5);
             if id % 2 == 0 {
                 history.completed(id, now + 9);
