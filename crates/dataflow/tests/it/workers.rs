@@ -417,7 +417,7 @@ fn a_task_commits_nothing_for_a_checkpoint_that_it_took_no_part_in() {
     let mut take_checkpoint = |checkpoint| {
         std::thread::sleep(Duration::from_millis(5));
         let kind = BarrierKind::Checkpoint;
-        executor.order(Order::Trigger(Barrier { checkpoint, kind, config: Arc::default() }));
+        executor.order(Order::Trigger(Barrier { checkpoint, kind, config: Arc::default(), savepoint: None }));
         let taken =
             |report: Report| matches!(report, Report::Snapshot { checkpoint: id, .. } if id == checkpoint);
         while !taken(inbox.recv_timeout(Duration::from_secs(30)).expect("it is reported")) {}

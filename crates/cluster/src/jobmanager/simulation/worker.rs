@@ -214,7 +214,8 @@ impl TaskManager {
                 executor.closed = executor.closed.max(checkpoint);
                 executor.snapshots.retain(|id, _| *id > checkpoint);
             }
-            Order::LimitWatermark(..) | Order::Exit => {}
+            // Nobody takes savepoints here.
+            Order::LimitWatermark(..) | Order::Kept(_) | Order::Exit => {}
         }
     }
 
