@@ -414,7 +414,7 @@ fn a_task_commits_nothing_for_a_checkpoint_that_it_took_no_part_in() {
         splits: vec![((0, 0), enumerator.next_split(0))],
         limits: Vec::new(),
     }));
-    let mut take_checkpoint = |checkpoint| {
+    let take_checkpoint = |checkpoint| {
         std::thread::sleep(Duration::from_millis(5));
         let kind = BarrierKind::Checkpoint;
         executor.order(Order::Trigger(Barrier { checkpoint, kind, config: Arc::default(), savepoint: None }));
