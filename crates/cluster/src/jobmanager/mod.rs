@@ -60,9 +60,11 @@ pub use self::handle::JobManagerHandle;
 pub use self::operations::{Asked, Operation};
 use self::shell::{Event, Shell};
 use crate::error::{Error, Result};
+use crate::network::TlsSettings;
 use crate::planner::Planner;
 use crate::rpc::Heartbeat;
 use crate::rpc::server::Server;
+use crate::rpc::stream::RpcTls;
 
 /// How a JobManager is run.
 #[derive(Clone)]
@@ -81,6 +83,8 @@ pub struct JobManagerOptions {
     pub rest_address: String,
     /// Heartbeats with TaskManagers and standbys.
     pub heartbeat: Heartbeat,
+    /// TLS with TaskManagers and standbys.
+    pub tls: Option<TlsSettings>,
     /// `execution.checkpointing.dir` of jobs that do not say: a directory that all processes of the cluster have.
     pub checkpoint_directory: PathBuf,
     /// `jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout`: how long TaskManagers must have been the same
@@ -104,6 +108,7 @@ impl JobManagerOptions {
             host: "127.0.0.1".into(),
             rest_address: String::new(),
             heartbeat: Heartbeat::default(),
+            tls: None,
             checkpoint_directory: checkpoint_directory.into(),
             stabilization: Duration::from_secs(60),
         }
@@ -127,11 +132,13 @@ impl JobManager {
     pub fn start(options: JobManagerOptions, planner: Arc<dyn Planner>) -> Result<Self> {
         let id = format!("{}-{}", options.name, crate::incarnation());
         let (events, inbox) = mpsc::channel();
+        let tls = RpcTls::new(options.tls.as_ref())?;
         let leading = Arc::new(Mutex::new(None));
         let on_hello = shell::on_hello(leading.clone(), events.clone());
-        let server = Server::start(&options.bind, options.layout.base(), on_hello).map_err(|reason| {
-            Error::Bind { key: "jobmanager.rpc.port", address: options.bind.clone(), reason }
-        })?;
+        let server =
+            Server::start(&options.bind, options.layout.base(), tls.clone(), on_hello).map_err(|reason| {
+                Error::Bind { key: "jobmanager.rpc.port", address: options.bind.clone(), reason }
+            })?;
         let rpc_address = format!("{}:{}", options.host, server.address().port());
         let zookeeper = ZooKeeper::open(options.zookeeper.clone())?;
         let cluster = Cluster::at(zookeeper.clone(), options.layout.clone());
@@ -144,6 +151,7 @@ impl JobManager {
             id,
             cluster: options.layout.base().to_owned(),
             heartbeat: options.heartbeat,
+            tls,
             checkpoint_directory: options.checkpoint_directory,
             stabilization: options.stabilization,
             machine: Arc::new(machine::Threads),

@@ -1,6 +1,5 @@
 //! The JobManager's thread.
 
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
@@ -31,6 +30,7 @@ use crate::rpc::Heartbeat;
 use crate::rpc::connection::{self, Connection};
 use crate::rpc::message::{Command, FromLeader, FromTaskManager, Hello, Role, Welcome};
 use crate::rpc::server::{OnHello, answer};
+use crate::rpc::stream::{RpcTls, Stream};
 use crate::time::monotonic_ms;
 
 /// Standbys that are connected at most; later ones wait for the session's timeout.
@@ -47,13 +47,13 @@ pub(super) enum Event {
     /// The jobs in ZooKeeper.
     Jobs(Arc<JobsView>),
     /// Somebody has connected.
-    Hello(u64, Role, TcpStream),
+    Hello(u64, Role, Stream),
     /// From a TaskManager, by the connection with this number.
     Rpc(u64, WorkerId, u64, connection::Event<FromTaskManager>),
     /// A TaskManager's process is dead.
     Dead(u64, WorkerId),
     /// This JobManager watches the leader of the epoch, by this connection.
-    Watching(u64, String, TcpStream),
+    Watching(u64, String, Stream),
     /// That has broken.
     WatchBroken(u64, String),
     /// The leader's process is dead.
@@ -97,7 +97,7 @@ pub(super) type Leading = Arc<Mutex<Option<u64>>>;
 
 /// Greets TaskManagers and standbys.
 pub(super) fn on_hello(leading: Leading, events: Sender<Event>) -> Arc<OnHello> {
-    Arc::new(move |hello: Hello, mut stream: TcpStream| {
+    Arc::new(move |hello: Hello, mut stream: Stream| {
         let epoch = *lock(&leading);
         let refusal = match (&hello.role, epoch) {
             (_, None) => "this JobManager does not lead".to_owned(),
@@ -120,6 +120,7 @@ pub(super) struct Setup {
     pub(super) id: String,
     pub(super) cluster: String,
     pub(super) heartbeat: Heartbeat,
+    pub(super) tls: RpcTls,
     pub(super) checkpoint_directory: PathBuf,
     pub(super) stabilization: Duration,
     pub(super) machine: Arc<dyn Machine>,
@@ -153,7 +154,13 @@ impl Shell {
         leading: Leading,
         following: Following,
     ) -> Self {
-        let standby = Standby::new(setup.id.clone(), setup.cluster.clone(), setup.heartbeat, events.clone());
+        let standby = Standby::new(
+            setup.id.clone(),
+            setup.cluster.clone(),
+            setup.heartbeat,
+            setup.tls.clone(),
+            events.clone(),
+        );
         Self {
             setup,
             planner,
@@ -349,7 +356,7 @@ impl Shell {
         }
     }
 
-    fn on_connected(&mut self, epoch: u64, role: Role, stream: TcpStream) {
+    fn on_connected(&mut self, epoch: u64, role: Role, stream: Stream) {
         let Some(term) = self.term.as_mut().filter(|term| term.epoch == epoch) else { return };
         let heartbeat = FromLeader { epoch, command: Command::Heartbeat };
         let times = self.setup.heartbeat;
