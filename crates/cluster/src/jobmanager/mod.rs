@@ -10,7 +10,7 @@
 //! - `job`: one job of it; `start`: reading, planning and ending it, on a thread of their own; `documents`: its documents (pure)
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
 //! - `rescale`: from one parallelism to another
-//! - `persist`: writes that have to be done
+//! - `office`: what a leader does in ZooKeeper; `persist`: writes that have to be done; `machine`: its threads and checkpoints
 //! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
 //! - `operations`: what users have asked for in the background (pure)
 //! - `catalog`: tables and views, without what is not valid
@@ -25,14 +25,18 @@ mod handle;
 mod history;
 mod job;
 mod links;
+mod machine;
 mod members;
 mod observed;
+mod office;
 mod operations;
 mod persist;
 mod rescale;
 mod roster;
 mod seen;
 mod shell;
+#[cfg(test)]
+mod simulation;
 mod standby;
 mod start;
 mod term;
@@ -150,6 +154,7 @@ impl JobManager {
             tls,
             checkpoint_directory: options.checkpoint_directory,
             stabilization: options.stabilization,
+            machine: Arc::new(machine::Threads),
         };
         let shell = Shell::new(setup, planner, events.clone(), leading, following);
         let thread = std::thread::Builder::new()

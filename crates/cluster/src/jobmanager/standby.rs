@@ -44,6 +44,10 @@ impl Standby {
 
     /// Watches the leader of `epoch`, which has this address, from now on.
     pub(super) fn watch(&mut self, epoch: u64, address: String) {
+        if address.is_empty() {
+            // It cannot be reached.
+            return self.rest();
+        }
         if self.watched.swap(epoch, Ordering::AcqRel) != epoch {
             self.connection = None;
             self.reach(epoch, address);

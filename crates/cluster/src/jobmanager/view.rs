@@ -236,7 +236,7 @@ pub(super) fn rates(values: &[f64]) -> Vec<(&'static str, f64)> {
 }
 
 /// What ZooKeeper says of a job.
-pub(super) fn of_documents(id: &str, job: &Job) -> JobView {
+pub(crate) fn of_documents(id: &str, job: &Job) -> JobView {
     let status = job.status.as_ref().map(|status| &status.value);
     let result: Option<&JobResult> = job.result.as_ref().map(|result| &result.value);
     let spec = job.spec.as_ref().map(|spec| &spec.value);

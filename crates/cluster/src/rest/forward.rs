@@ -16,10 +16,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::api::{Api, RestError};
-use super::own;
+use super::{health, own, prometheus};
 
 /// Names who has forwarded a request.
 const FORWARDED_BY: HeaderName = HeaderName::from_static("x-streamkeeper-forwarded-by");
+
+/// Paths that every JobManager answers for itself.
+const LOCAL: [&str; 4] = [own::LEADER, prometheus::PATH, health::LIVENESS, health::READINESS];
 
 /// How long it may take to reach the leader.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -29,7 +32,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// Answers here if this JobManager leads, and there otherwise.
 pub(super) async fn to_leader(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    if request.uri().path() == own::LEADER {
+    if LOCAL.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let handle = api.handle.clone();

@@ -10,23 +10,30 @@ use super::checkpoints::path;
 use super::statistics::{AGGREGATES, aggregated};
 use super::task_managers::find;
 use super::vertices::{subtask_of, vertex_of};
-use crate::jobmanager::view::{JobView, Outcome, ProcessStatus, SubtaskView};
+use crate::jobmanager::view::{ClusterView, JobView, Outcome, ProcessStatus, SubtaskView};
 use crate::time::now_ms;
 
-type Metrics = Vec<(String, Value)>;
+/// Values under their names.
+pub(super) type Metrics = Vec<(String, Value)>;
 
 /// `GET /jobmanager/metrics`.
 pub(super) fn of_job_manager(api: &Api, call: &Call) -> Result<Reply, RestError> {
-    let view = api.handle.view()?;
+    let mut metrics = process(&api.process());
+    metrics.extend(cluster(&api.handle.view()?));
+    Ok(asked(call, metrics))
+}
+
+/// What the leader counts of the cluster.
+pub(super) fn cluster(view: &ClusterView) -> Metrics {
     let total: usize = view.task_managers.iter().map(|t| t.slots).sum();
     let free: usize = view.task_managers.iter().map(|t| t.free_slots).sum();
     let running = view.jobs.iter().filter(|job| !job.state.is_terminal()).count();
-    let mut metrics = process(&api.process());
-    metrics.push(("numRegisteredTaskManagers".into(), view.task_managers.len().into()));
-    metrics.push(("taskSlotsTotal".into(), total.into()));
-    metrics.push(("taskSlotsAvailable".into(), free.into()));
-    metrics.push(("numRunningJobs".into(), running.into()));
-    Ok(asked(call, metrics))
+    vec![
+        ("numRegisteredTaskManagers".into(), view.task_managers.len().into()),
+        ("taskSlotsTotal".into(), total.into()),
+        ("taskSlotsAvailable".into(), free.into()),
+        ("numRunningJobs".into(), running.into()),
+    ]
 }
 
 /// `GET /taskmanagers/:taskmanagerid/metrics`.
@@ -102,13 +109,15 @@ fn ranges(call: &Call) -> Result<Vec<std::ops::RangeInclusive<usize>>, RestError
     all.map(|text| range(text).ok_or_else(|| unresolved("query", "subtasks", text))).collect()
 }
 
-fn of_task(subtask: &SubtaskView) -> Metrics {
+/// Of a subtask.
+pub(super) fn of_task(subtask: &SubtaskView) -> Metrics {
     let values = subtask.metrics.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
     let rates = subtask.rates.iter().map(|(name, rate)| ((*name).to_owned(), json!(rate)));
     values.chain(rates).collect()
 }
 
-fn process(status: &ProcessStatus) -> Metrics {
+/// Of a process.
+pub(super) fn process(status: &ProcessStatus) -> Metrics {
     // A share of all processors.
     let load = status.load_permille as f64 / 1000.0 / (status.cores as f64).max(1.0);
     let metrics = [
@@ -125,7 +134,8 @@ fn process(status: &ProcessStatus) -> Metrics {
         .collect()
 }
 
-fn job(job: &JobView) -> Metrics {
+/// Of a job.
+pub(super) fn job(job: &JobView) -> Metrics {
     let now = now_ms();
     let history = &job.history;
     let latest = history.latest_completed();

@@ -2,12 +2,13 @@
 //!
 //! Only the leader answers; every other JobManager forwards to it. Everything is made from a view of the cluster by plain functions
 //! on threads that may block, a few at a time, beside one thread for all sockets. Invariant: whatever comes, the answer is JSON (but
-//! for the page), and an error is `{"errors": ["…"]}` with the status that Flink gives.
+//! for the page and Prometheus), and an error is `{"errors": ["…"]}` with the status that Flink gives.
 //!
 //! - `listener`: how many clients are taken; `forward`: from a standby to the leader
 //! - `api`: a request, an answer and an error; `routes`: which path is whose
 //! - `cluster`, `configuration`, `task_managers`, `jobs`, `about`, `vertices`, `checkpoints`, `savepoints`, `rescaling`, `metrics`: the answers, by topic, with
 //!   `statistics` (pure); `own`: ours, described by `openapi.json`, and the page
+//! - `prometheus`, `health`: for those who watch from outside; each JobManager answers for itself
 
 mod about;
 mod api;
@@ -15,10 +16,12 @@ mod checkpoints;
 mod cluster;
 mod configuration;
 mod forward;
+mod health;
 mod jobs;
 mod listener;
 mod metrics;
 mod own;
+mod prometheus;
 mod rescaling;
 mod routes;
 mod savepoints;

@@ -10,8 +10,8 @@ use axum::routing::MethodFilter;
 
 use super::api::{Act, Api, RestError, serve};
 use super::{
-    about, checkpoints, cluster, configuration, forward, jobs, metrics, own, rescaling, savepoints,
-    task_managers, vertices,
+    about, checkpoints, cluster, configuration, forward, health, jobs, metrics, own, prometheus, rescaling,
+    savepoints, task_managers, vertices,
 };
 
 /// The longest body of a request.
@@ -99,6 +99,9 @@ const OWN: Routes = &[
     (POST, "/v1/streamkeeper/catalog", own::change_catalog),
     (GET, own::LEADER, own::leader),
     (GET, "/v1/streamkeeper/openapi.json", own::openapi),
+    (GET, prometheus::PATH, prometheus::metrics),
+    (GET, health::LIVENESS, health::live),
+    (GET, health::READINESS, health::ready),
     (GET, "/", own::page),
 ];
 

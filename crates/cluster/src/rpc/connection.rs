@@ -52,7 +52,14 @@ pub(crate) enum Event<T> {
 pub(crate) struct Connection {
     queue: SyncSender<Vec<u8>>,
     queued_bytes: Arc<AtomicUsize>,
-    stream: Arc<Stream>,
+    end: Arc<End>,
+}
+
+enum End {
+    Stream(Stream),
+    /// Of a simulation: whether it is closed.
+    #[cfg(test)]
+    Simulated(std::sync::atomic::AtomicBool),
 }
 
 impl Connection {
@@ -92,7 +99,7 @@ impl Connection {
             stream.shutdown();
             return Err(error);
         }
-        Ok(Self { queue, queued_bytes, stream: Arc::new(stream) })
+        Ok(Self { queue, queued_bytes, end: Arc::new(End::Stream(stream)) })
     }
 
     /// Sends a message, or closes the connection when that cannot be done: the other side does not read. The reader says so.
@@ -112,7 +119,25 @@ impl Connection {
 
     /// Closes the connection; what has not been written is lost.
     pub(crate) fn close(&self) {
-        self.stream.shutdown();
+        match self.end.as_ref() {
+            End::Stream(stream) => stream.shutdown(),
+            #[cfg(test)]
+            End::Simulated(closed) => closed.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// One whose frames go to a simulation.
+    #[cfg(test)]
+    pub(crate) fn simulated() -> (Self, Receiver<Vec<u8>>) {
+        let (queue, frames) = sync_channel(MAX_QUEUED_FRAMES);
+        let end = Arc::new(End::Simulated(Default::default()));
+        (Self { queue, queued_bytes: Arc::default(), end }, frames)
+    }
+
+    /// Whether this side of a simulated one has closed it.
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.end.as_ref(), End::Simulated(closed) if closed.load(Ordering::Relaxed))
     }
 }
 

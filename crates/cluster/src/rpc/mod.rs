@@ -19,3 +19,9 @@ pub(crate) mod stream;
 
 pub use connection::Heartbeat;
 pub use message::TaskProgress;
+
+/// The message of a whole frame, for simulations.
+#[cfg(test)]
+pub(crate) fn read_frame<T: serde::de::DeserializeOwned>(mut frame: &[u8]) -> T {
+    frame::read(&mut frame, &mut Vec::new()).expect("a frame")
+}

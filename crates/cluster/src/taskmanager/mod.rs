@@ -11,7 +11,7 @@
 
 mod follow;
 mod hosted;
-mod link;
+pub(crate) mod link;
 mod shell;
 
 use std::sync::Arc;

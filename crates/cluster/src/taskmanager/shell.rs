@@ -35,8 +35,8 @@ pub(super) enum Event {
     Rpc(u64, connection::Event<FromLeader>),
     /// From an instance of a job here.
     Report(JobId, u64, Report),
-    /// What an instance of a job has, for the connection of this attempt.
-    Inventory(JobId, u64, u64, Inventory),
+    /// What an instance of a job has, for the connection of this attempt, in answer to the request with this number.
+    Inventory(JobId, u64, u64, u64, Inventory),
     /// Leave.
     Stop,
 }
@@ -144,11 +144,11 @@ impl Shell {
                 let Some(attempt) = here.and_then(|here| here.reported_on) else { return };
                 self.send(attempt, &FromTaskManager::Report(job, report));
             }
-            Event::Inventory(job, instance, attempt, inventory) => {
+            Event::Inventory(job, instance, attempt, request, inventory) => {
                 let here = self.jobs.get_mut(&job).filter(|here| here.instance == instance);
                 if let Some(here) = here {
                     here.reported_on = Some(attempt);
-                    self.send(attempt, &FromTaskManager::Inventory(job, Some(inventory)));
+                    self.send(attempt, &FromTaskManager::Inventory(job, request, Some(inventory)));
                 }
             }
             // Ends the loop.
@@ -222,7 +222,7 @@ impl Shell {
         self.next_progress = 0;
         for job in self.jobs.values_mut() {
             job.forget_told();
-            job.take_inventory(attempt, &self.events);
+            job.take_inventory(attempt, 0, &self.events);
         }
     }
 
@@ -263,12 +263,12 @@ impl Shell {
                 self.failed.remove(&job);
                 self.close(job);
             }
-            Command::TakeInventory(job) => match self.jobs.get_mut(&job) {
+            Command::TakeInventory(job, request) => match self.jobs.get_mut(&job) {
                 Some(here) => {
                     here.reported_on = None;
-                    here.take_inventory(attempt, &self.events);
+                    here.take_inventory(attempt, request, &self.events);
                 }
-                None => self.send(attempt, &FromTaskManager::Inventory(job, None)),
+                None => self.send(attempt, &FromTaskManager::Inventory(job, request, None)),
             },
         }
     }

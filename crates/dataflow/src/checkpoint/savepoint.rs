@@ -100,8 +100,11 @@ pub(crate) fn storage(savepoint: &str) -> Result<CheckpointStorage, Error> {
 /// # Errors
 /// When it is no savepoint, or cannot be removed.
 pub fn dispose(path: &Path) -> Result<(), Error> {
-    read(path)?;
     let fail = |reason: String| Error::CheckpointRead { location: path.display().to_string(), reason };
+    read(path)?;
+    if !is_savepoint(path) {
+        return Err(fail("it is no savepoint but a checkpoint, which its job may need".into()));
+    }
     std::fs::remove_file(path.join(MANIFEST)).map_err(|e| fail(e.to_string()))?;
     remove_state(path).map_err(|e| fail(e.to_string()))
 }

@@ -164,6 +164,10 @@ fn only_savepoints_are_disposed_of_and_only_what_is_theirs() {
     dispose(&savepoint).expect("a savepoint");
     let left: Vec<_> = std::fs::read_dir(&savepoint).expect("it stays").collect();
     assert_eq!(left.len(), 1);
+    let checkpoint = directory.path().join("chk-7");
+    ask(&job, Trigger::Savepoint(checkpoint.clone())).expect("complete");
+    let error = dispose(&checkpoint).expect_err("named as one of a job").to_string();
+    assert!(error.contains("a checkpoint") && checkpoint.join("_metadata").is_file(), "{error}");
     job.cancel();
     assert_eq!(ask(&job, Trigger::Checkpoint).map_err(|e| e.contains("has ended")), Err(true));
 }

@@ -4,5 +4,6 @@ mod bad_input;
 mod client;
 mod leader;
 mod openapi;
+mod prometheus;
 mod savepoints;
 mod shapes;

@@ -82,6 +82,10 @@ fn what_is_answered_is_described() {
         get_json(at, "/v1/streamkeeper/openapi.json")
     };
     assert_described(&document, leader, "get", 200, &known().json());
+    for path in ["/healthz", "/readyz"] {
+        assert_described(&document, path, "get", 200, &get_json(at, path));
+        assert_described(&document, path, "get", 405, &send(at, "POST", path, b"").json());
+    }
     let jobs = "/v1/streamkeeper/jobs";
     let one = "/v1/streamkeeper/jobs/{jobid}";
     let _worker = cluster.task_manager("a", 2);
@@ -108,7 +112,7 @@ fn what_is_answered_is_described() {
     }
     // Nothing else is there below these paths.
     let described = document["paths"].as_object().unwrap();
-    assert_eq!(described.len(), 4);
+    assert_eq!(described.len(), 7);
     for path in described.keys() {
         assert_ne!(get(at, &path.replace("{jobid}", &id)).status, 404, "{path}");
     }
