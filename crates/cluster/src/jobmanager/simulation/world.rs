@@ -192,6 +192,7 @@ impl World {
             id: id.clone(),
             cluster: "/c".into(),
             heartbeat: Heartbeat::default(),
+            tls: Default::default(),
             checkpoint_directory: "/checkpoints".into(),
             stabilization: Duration::from_millis(300),
             machine: Arc::new(Simulated(here.clone())),
