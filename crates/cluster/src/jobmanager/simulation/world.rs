@@ -196,7 +196,6 @@ impl World {
             checkpoint_directory: "/checkpoints".into(),
             stabilization: Duration::from_millis(300),
             machine: Arc::new(Simulated(here.clone())),
-            tls: crate::rpc::stream::RpcTls::default(),
         };
         let (events, inbox) = channel();
         let (following, _) = Following::simulated();
