@@ -121,6 +121,18 @@ pub(crate) fn abandon(path: &str) {
     }
 }
 
+/// Removes what one writer has written of a savepoint that was given up.
+pub(crate) fn abandon_state(path: &str, writer: &str) {
+    let path = Path::new(path);
+    match std::fs::remove_file(path.join(format!("state-{writer}"))) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("what was written of the savepoint {} stays there: {e}", path.display());
+        }
+        // Others may have written as well.
+        _ => drop(std::fs::remove_dir(path)),
+    }
+}
+
 fn remove_state(path: &Path) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,

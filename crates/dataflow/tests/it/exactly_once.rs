@@ -349,7 +349,9 @@ fn a_job_resumes_in_another_process_at_another_parallelism() {
     let pause = Duration::from_micros(200);
     let failing =
         |parallelism, fuse| Setup { parallelism, fuse, panics: false, pause, restart: RestartStrategy::None };
-    let error = run_in(directory.path(), failing((2, 2, 2), 200), &committed, false).expect_err("the fuse");
+    // So slow that it has completed a checkpoint before.
+    let slow = Setup { pause: Duration::from_millis(3), ..failing((2, 2, 2), 60) };
+    let error = run_in(directory.path(), slow, &committed, false).expect_err("the fuse");
     assert!(error.to_string().contains("count (subtask"), "{error}");
     run_in(directory.path(), failing((1, 3, 1), 15), &committed, true).expect_err("the fuse again");
     let status = run_in(directory.path(), failing((3, 1, 2), u64::MAX), &committed, true);
