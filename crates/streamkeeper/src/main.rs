@@ -5,7 +5,9 @@ mod bench_keeper;
 mod cluster;
 mod config;
 mod keeper;
+mod model;
 mod nexmark;
+mod probe;
 mod progress;
 mod run;
 mod usage;
@@ -67,6 +69,8 @@ enum Command {
     Gc(cluster::GcArgs),
     /// Measure the engine on the Nexmark queries, or the keeper beside another ZooKeeper server.
     Bench(BenchChoice),
+    /// Print what models say of ZooKeeper's writes, elections and znodes, and measure beside them.
+    Model(model::ModelArgs),
     /// A shell for ZooKeeper servers, with zkCli's commands.
     Zk(zk::ZkArgs),
     /// Read and change configuration documents, which jobs follow while they run.
@@ -160,6 +164,7 @@ fn main() -> ExitCode {
             Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),
             Some(BenchCommand::Keeper(keeper)) => bench_keeper::run(&keeper),
         },
+        Command::Model(args) => model::run(&args),
         Command::Zk(args) => return zk::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Keeper(args) => keeper::run(&args),

@@ -5,6 +5,7 @@ mod catalog;
 mod cli;
 mod gc;
 mod live_config;
+mod operate;
 mod oracle;
 mod recovery;
 mod standalone;
