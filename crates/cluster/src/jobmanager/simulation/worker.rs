@@ -18,6 +18,9 @@ use super::job::{Range, SINK, SOURCE, TheJob, Transaction};
 use crate::rpc::message::{Command, FromLeader, FromTaskManager, OpenJob, Registration};
 use crate::taskmanager::link::{Effect, Event, Link};
 
+/// What a slot hands in: the name of each state, and the state.
+type Snapshot = Vec<(String, ModelState)>;
+
 /// How many slots it has.
 pub(super) const SLOTS: usize = 2;
 
@@ -70,7 +73,7 @@ struct Executor {
     reported_on: u64,
     slots: BTreeMap<usize, Slot>,
     /// Slots that have passed the barrier; none once their state is written.
-    snapshots: BTreeMap<u64, Option<BTreeMap<usize, Vec<(String, ModelState)>>>>,
+    snapshots: BTreeMap<u64, Option<BTreeMap<usize, Snapshot>>>,
     closed: u64,
     highest: u64,
     completed: u64,
