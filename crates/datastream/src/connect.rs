@@ -157,6 +157,8 @@ impl<A: Data, B: Data> ConnectedStreams<A, B> {
     }
 
     /// Applies a function that can ask for times and emit to side outputs.
+    ///
+    /// See [`CoProcessFunction`] for an example.
     #[expect(clippy::type_complexity, reason = "it is not written down by hand")]
     pub fn process<F: CoProcessFunction<A, B>>(
         self,

@@ -144,6 +144,55 @@ where
 }
 
 /// A function of a pair.
+///
+/// ```
+/// use streamkeeper_datastream::{
+///     Collector, JoinContext, ProcessContext, ProcessFunction, ProcessJoinFunction, Result,
+///     StreamExecutionEnvironment,
+/// };
+///
+/// /// Takes a record's event time from the record.
+/// #[derive(Clone)]
+/// struct Times;
+///
+/// impl ProcessFunction<i64> for Times {
+///     type Out = i64;
+///
+///     fn process_element(&mut self, n: i64, _: &mut ProcessContext<'_>, out: &mut Collector<i64>) -> Result {
+///         out.collect_with_timestamp(n, n);
+///         Ok(())
+///     }
+/// }
+///
+/// /// How long after a click its orders came.
+/// #[derive(Clone)]
+/// struct Delays;
+///
+/// impl ProcessJoinFunction<i64, i64> for Delays {
+///     type Out = i64;
+///
+///     fn process_element(
+///         &mut self,
+///         _click: &i64,
+///         _order: &i64,
+///         context: &mut JoinContext<'_>,
+///         out: &mut Collector<i64>,
+///     ) -> Result {
+///         out.collect(context.right_timestamp() - context.left_timestamp());
+///         Ok(())
+///     }
+/// }
+///
+/// let env = StreamExecutionEnvironment::new();
+/// let clicks = env.from_collection([100, 200]).process(Times).key_by(|_| 0);
+/// let orders = env.from_collection([107, 150, 203]).process(Times).key_by(|_| 0);
+/// let delays = clicks.interval_join(orders).between(0, 10).process(Delays).collect();
+/// env.execute("delays of orders")?;
+/// let mut delays = delays.take();
+/// delays.sort();
+/// assert_eq!(delays, [3, 7]);
+/// # Ok::<(), streamkeeper_datastream::Error>(())
+/// ```
 pub trait ProcessJoinFunction<L, R>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
