@@ -1,8 +1,6 @@
-//! A few looks at a ZooKeeper server, for those who measure or diagnose: its four-letter words, its latencies, and what it makes of a
-//! session timeout. What is created is ephemeral and removed again.
+//! A few looks at a ZooKeeper server, for those who measure: its latencies, and what it makes of a session timeout. What is created is
+//! ephemeral and removed again.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use streamkeeper_keeper::acl::OPEN_ACL_UNSAFE;
@@ -10,9 +8,6 @@ use streamkeeper_keeper::client::{Client, Create, Error, Options};
 
 /// How long a server may take for each answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Answers of four-letter words are read up to here, in bytes.
-const MAX_ANSWER_BYTES: u64 = 64 << 10;
 
 /// How many requests a latency is taken from.
 pub(crate) const SAMPLES: usize = 20;
@@ -29,24 +24,6 @@ pub(crate) fn connect(servers: &str, session_timeout: Duration) -> Result<Client
         ..Options::default()
     };
     Client::connect_with(servers, options)
-}
-
-/// The answer to a four-letter word.
-pub(crate) fn four_letter_word(server: &str, word: &str) -> io::Result<String> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in server.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(mut stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.write_all(word.as_bytes())?;
-                let mut answer = String::new();
-                stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer)?;
-                return Ok(answer);
-            }
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// Milliseconds that [`SAMPLES`] writes took, one after the other, in order of size: `setData` of an ephemeral znode below `parent`.
@@ -121,6 +98,5 @@ mod tests {
         assert!(writes.len() == SAMPLES && writes.is_sorted());
         assert_eq!(read_latencies(&mut client, "/").expect("read").len(), SAMPLES);
         assert_eq!(client.get_children("/", false).expect("children"), ["zookeeper"]);
-        assert!(four_letter_word(&server, "srvr").expect("answered").starts_with("Zookeeper version:"));
     }
 }
