@@ -281,8 +281,6 @@ mod tests {
         let counted = less.lines().find_map(|line| line.strip_prefix("streamkeeper_metrics_left_out "));
         let counted: f64 = counted.unwrap().parse().unwrap();
         assert_eq!(samples(&less) + counted as usize, samples(&all));
-        assert!(
-            less.contains("flink_jobmanager_job_uptime{") && !less.contains("subtask_index=\"1\"} 12.5")
-        );
+        assert!(less.contains("flink_jobmanager_job_uptime{") && !less.contains("subtask_index=\"1\"} 12.5"));
     }
 }
