@@ -63,7 +63,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file for TLS cannot be read, or does not hold what it should.
-    #[error("TLS between TaskManagers: {what} {}: {problem}", path.display())]
+    #[error("TLS between the cluster's processes: {what} {}: {problem}", path.display())]
     Tls {
         /// What the file is.
         what: &'static str,
@@ -73,7 +73,7 @@ pub enum Error {
         problem: String,
     },
     /// TLS's library refuses keys and certificates.
-    #[error("TLS between TaskManagers cannot be set up: {0}")]
+    #[error("TLS between the cluster's processes cannot be set up: {0}")]
     TlsSetup(#[from] rustls::Error),
     /// The REST API cannot be served.
     #[error("the REST API cannot be served: {0}")]

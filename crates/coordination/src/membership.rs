@@ -209,6 +209,14 @@ impl TaskManagers {
     }
 }
 
+impl FromIterator<TaskManagerDocument> for TaskManagers {
+    fn from_iter<T: IntoIterator<Item = TaskManagerDocument>>(documents: T) -> Self {
+        let member =
+            |value: TaskManagerDocument| (value.id.clone(), Arc::new(Versioned { value, version: 0 }));
+        Self { members: documents.into_iter().map(member).collect() }
+    }
+}
+
 impl Fold for TaskManagers {
     fn observe(&mut self, path: &str, found: Option<(&[u8], &Stat)>) {
         if path.is_empty() || path.contains('/') {

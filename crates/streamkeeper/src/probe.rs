@@ -1,5 +1,4 @@
-//! A few looks at a ZooKeeper server, for those who measure: its latencies, and what it makes of a session timeout. What is created is
-//! ephemeral and removed again.
+//! A few looks at a ZooKeeper server, for those who measure or diagnose: its latencies. What is created is ephemeral and removed again.
 
 use std::time::{Duration, Instant};
 

@@ -184,6 +184,7 @@ fn start_job_manager(
         host: cluster.rpc_host(),
         rest_address: format!("{}:{}", cluster.rest_host(), rest.address().port()),
         heartbeat: cluster.heartbeat(),
+        tls: cluster.tls().map_err(Error::configuration)?,
         stabilization: cluster.stabilization(),
         ..JobManagerOptions::new(
             "jobmanager",
@@ -216,7 +217,8 @@ fn start_task_manager(config: &Config, planner: MakePlanner<'_>) -> Result<Worke
         .enable_all()
         .build()
         .map_err(|e| Error::failed(format!("the exchange cannot start: {e}")))?;
-    let settings = NetworkSettings { bind_host, port, host, connect_timeout: CONNECT_TIMEOUT, tls };
+    let settings =
+        NetworkSettings { bind_host, port, host, connect_timeout: CONNECT_TIMEOUT, tls: tls.clone() };
     let exchange = Arc::new(runtime.block_on(NetworkEnvironment::start(&settings)).map_err(Error::failed)?);
     let layout = cluster.layout().map_err(Error::configuration)?;
     let zookeeper = cluster.zookeeper().map_err(Error::configuration)?;
@@ -225,6 +227,7 @@ fn start_task_manager(config: &Config, planner: MakePlanner<'_>) -> Result<Worke
     let options = TaskManagerOptions {
         slots,
         heartbeat: cluster.heartbeat(),
+        tls,
         data_plane_grace: cluster.data_plane_grace(),
         network: Some((exchange.clone(), exchange.address().to_owned())),
         ..TaskManagerOptions::new(name, layout, zookeeper)

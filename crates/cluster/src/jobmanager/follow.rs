@@ -34,6 +34,15 @@ impl Following {
     }
 }
 
+#[cfg(test)]
+impl Following {
+    /// Of a simulation, which tells what is to be seen; and the leaders that it is to depose.
+    pub(super) fn simulated() -> (Self, mpsc::Receiver<String>) {
+        let (depose, deposed) = mpsc::channel(DEPOSED);
+        (Self { _tasks: Vec::new(), depose }, deposed)
+    }
+}
+
 /// Follows everything, and stands for election.
 pub(super) fn follow(
     cluster: &Cluster,

@@ -60,20 +60,19 @@ impl JobManagerHandle {
     /// [`Error::InvalidJob`] when it cannot be planned; [`Error::Coordination`] when another job has the id, or when it has ended.
     pub fn submit(&self, job: JobId, spec: JobSpec) -> Result<Submitted> {
         let mut spec = self.planner.resolve(spec);
-        let fits = |planned: Planned| match &planned.settings.recovery_path {
-            Some(path) => {
-                check_restorable_from(&planned.graph, path, planned.settings.allow_non_restored_state)
-                    .map_err(|e| e.to_string())
-            }
-            None => Ok(()),
-        };
-        if let Err(reason) = self.planner.plan(&spec).and_then(fits) {
-            return Err(Error::InvalidJob { job: spec.name, reason });
+        let store = JobStore::new(self.cluster.clone());
+        let fail = |reason: String| Error::InvalidJob { job: spec.name.clone(), reason };
+        let Planned { graph, settings, .. } = self.planner.plan(&spec).map_err(fail)?;
+        if let Some(path) = &settings.recovery_path
+            && let Err(error) = check_restorable_from(&graph, path, settings.allow_non_restored_state)
+            // A job that is there already may have used up its savepoint.
+            && block_on(store.get(&job.to_string())).is_err()
+        {
+            return Err(fail(error.to_string()));
         }
         if spec.submitted_ms == 0 {
             spec.submitted_ms = u64::try_from(now_ms()).unwrap_or(0);
         }
-        let store = JobStore::new(self.cluster.clone());
         let submitted = block_on(store.submit(&job.to_string(), &spec))?;
         // The leader, if it is this one, need not wait for ZooKeeper to tell it.
         let _ = self.events.send(Event::Submitted(job, spec.name));

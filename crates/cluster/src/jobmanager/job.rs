@@ -58,6 +58,19 @@ pub(super) enum Phase {
     Ending,
 }
 
+#[cfg(test)]
+impl Phase {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Gathering(..) => "gathering",
+            Self::Starting => "starting",
+            Self::Running(_) => "running",
+            Self::Ending => "ending",
+        }
+    }
+}
+
 /// What a leader has told its TaskManagers, to be seen from outside.
 pub(super) enum Told {
     /// To start these tasks, from a checkpoint, with these attempts.
@@ -181,6 +194,7 @@ impl RunningJob {
     /// Keeps what a report says of tasks and checkpoints.
     pub(super) fn observe_report(&mut self, worker: &WorkerId, report: &Report) {
         match report {
+            Report::Running(task) => self.observe(worker, *task, "RUNNING"),
             Report::Finished(task) => self.observe(worker, *task, "FINISHED"),
             Report::Exited(task, Some(error)) => {
                 self.observe(worker, *task, "FAILED");

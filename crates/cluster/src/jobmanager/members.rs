@@ -3,7 +3,7 @@
 //! Invariant: what a TaskManager says that it has is adopted, or told to stop. One that comes back after its connection broke may have
 //! missed orders: its jobs are taken over anew, by the same way in which a new leader does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use streamkeeper_coordination::jobs::JobsView;
 use streamkeeper_coordination::membership::TaskManagers;
@@ -42,7 +42,7 @@ impl Term {
             }
         }
         self.shared.links.ready(&id);
-        let mut pending = BTreeSet::new();
+        let mut pending = BTreeMap::new();
         for job in &has {
             let live = jobs.is_none_or(|jobs| jobs.job(&job.to_string()).is_some_and(|job| job.is_live()));
             let adopts = match self.jobs.get(job).map(|job| &job.phase) {
@@ -51,14 +51,15 @@ impl Term {
                 Some(Phase::Starting | Phase::Running(_) | Phase::Ending) => false,
             };
             if adopts {
-                pending.insert(*job);
+                pending.insert(*job, 0);
             } else {
                 self.shared.links.send(&id, Command::Close(*job));
             }
         }
         self.workers.insert(id.clone(), pending);
+        // Also of one that has come back: while it was away nothing was placed there.
+        self.resources_changed();
         if !returned {
-            self.resources_changed();
             self.rebalance_at = Some(monotonic_ms() + self.shared.stabilization_ms);
         }
     }
@@ -95,6 +96,16 @@ impl Term {
                 self.lost(&worker);
             }
         }
+    }
+
+    /// ZooKeeper cannot be reached.
+    pub(super) fn suspend(&self) {
+        lock(&self.shared.roster).suspend();
+    }
+
+    /// It can again.
+    pub(super) fn resume(&self) {
+        lock(&self.shared.roster).resume(monotonic_ms());
     }
 
     /// Loses TaskManagers that have not come back in time.

@@ -10,7 +10,7 @@
 //! - `job`: one job of it; `start`: reading, planning and ending it, on a thread of their own; `documents`: its documents (pure)
 //! - `workers`: what a job's master works with: placement, orders, the checkpoint pointer; `gate`: the end of a master
 //! - `rescale`: from one parallelism to another
-//! - `persist`: writes that have to be done
+//! - `office`: what a leader does in ZooKeeper; `persist`: writes that have to be done; `machine`: its threads and checkpoints
 //! - `observed`, `history`, `archive`: what is kept to be looked at, of tasks, checkpoints and failures, and of jobs that have ended (pure)
 //! - `operations`: what users have asked for in the background (pure)
 //! - `catalog`: tables and views, without what is not valid
@@ -25,14 +25,18 @@ mod handle;
 mod history;
 mod job;
 mod links;
+mod machine;
 mod members;
 mod observed;
+mod office;
 mod operations;
 mod persist;
 mod rescale;
 mod roster;
 mod seen;
 mod shell;
+#[cfg(test)]
+mod simulation;
 mod standby;
 mod start;
 mod term;
@@ -56,9 +60,11 @@ pub use self::handle::JobManagerHandle;
 pub use self::operations::{Asked, Operation};
 use self::shell::{Event, Shell};
 use crate::error::{Error, Result};
+use crate::network::TlsSettings;
 use crate::planner::Planner;
 use crate::rpc::Heartbeat;
 use crate::rpc::server::Server;
+use crate::rpc::stream::RpcTls;
 
 /// How a JobManager is run.
 #[derive(Clone)]
@@ -77,6 +83,8 @@ pub struct JobManagerOptions {
     pub rest_address: String,
     /// Heartbeats with TaskManagers and standbys.
     pub heartbeat: Heartbeat,
+    /// TLS with TaskManagers and standbys.
+    pub tls: Option<TlsSettings>,
     /// `execution.checkpointing.dir` of jobs that do not say: a directory that all processes of the cluster have.
     pub checkpoint_directory: PathBuf,
     /// `jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout`: how long TaskManagers must have been the same
@@ -100,6 +108,7 @@ impl JobManagerOptions {
             host: "127.0.0.1".into(),
             rest_address: String::new(),
             heartbeat: Heartbeat::default(),
+            tls: None,
             checkpoint_directory: checkpoint_directory.into(),
             stabilization: Duration::from_secs(60),
         }
@@ -123,11 +132,13 @@ impl JobManager {
     pub fn start(options: JobManagerOptions, planner: Arc<dyn Planner>) -> Result<Self> {
         let id = format!("{}-{}", options.name, crate::incarnation());
         let (events, inbox) = mpsc::channel();
+        let tls = RpcTls::new(options.tls.as_ref())?;
         let leading = Arc::new(Mutex::new(None));
         let on_hello = shell::on_hello(leading.clone(), events.clone());
-        let server = Server::start(&options.bind, options.layout.base(), on_hello).map_err(|reason| {
-            Error::Bind { key: "jobmanager.rpc.port", address: options.bind.clone(), reason }
-        })?;
+        let server =
+            Server::start(&options.bind, options.layout.base(), tls.clone(), on_hello).map_err(|reason| {
+                Error::Bind { key: "jobmanager.rpc.port", address: options.bind.clone(), reason }
+            })?;
         let rpc_address = format!("{}:{}", options.host, server.address().port());
         let zookeeper = ZooKeeper::open(options.zookeeper.clone())?;
         let cluster = Cluster::at(zookeeper.clone(), options.layout.clone());
@@ -140,8 +151,10 @@ impl JobManager {
             id,
             cluster: options.layout.base().to_owned(),
             heartbeat: options.heartbeat,
+            tls,
             checkpoint_directory: options.checkpoint_directory,
             stabilization: options.stabilization,
+            machine: Arc::new(machine::Threads),
         };
         let shell = Shell::new(setup, planner, events.clone(), leading, following);
         let thread = std::thread::Builder::new()

@@ -2,6 +2,7 @@
 //!
 //! Invariants: a TaskManager is lost once, when its connection has broken and it has not come back within [`RETURN_MS`], or sooner
 //! when its process is known to be dead. What is reserved on it is reserved until then; no more slots are given out than there are.
+//! A leader that cannot reach ZooKeeper loses nobody for silence: it may be the one that is cut off, and could not place tasks anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,10 @@ use crate::placement::{Candidate, place, rebalance};
 /// How long a TaskManager whose connection broke may take to come back.
 pub(crate) const RETURN_MS: u64 = 500;
 
+/// How long it may take once the leader reaches ZooKeeper again: an attempt to connect that began while the network was cut fails
+/// after three seconds, and another one follows.
+pub(crate) const RETURN_AFTER_OUTAGE_MS: u64 = 4000;
+
 /// A TaskManager that has registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -20,8 +25,8 @@ pub(crate) struct Member {
     pub(crate) worker: Worker,
     /// How many slots it has.
     pub(crate) slots: usize,
-    /// Since when its connection has been broken.
-    pub(crate) broken_since: Option<u64>,
+    /// When it is lost if it does not come back; `None`: it is connected.
+    pub(crate) lost_at: Option<u64>,
 }
 
 /// The state machine.
@@ -30,31 +35,33 @@ pub(crate) struct Roster {
     members: BTreeMap<WorkerId, Member>,
     /// By job, who has its slots.
     reserved: BTreeMap<JobId, Vec<WorkerId>>,
+    /// The leader cannot reach ZooKeeper.
+    suspended: bool,
 }
 
 impl Roster {
     /// A TaskManager has registered; whether it had been there before.
     pub(crate) fn registered(&mut self, worker: Worker, slots: usize) -> bool {
         let id = worker.id.clone();
-        self.members.insert(id, Member { worker, slots, broken_since: None }).is_some()
+        self.members.insert(id, Member { worker, slots, lost_at: None }).is_some()
     }
 
     /// Its connection has broken.
     pub(crate) fn disconnected(&mut self, worker: &WorkerId, now: u64) {
         if let Some(member) = self.members.get_mut(worker) {
-            member.broken_since.get_or_insert(now);
+            member.lost_at.get_or_insert(now + RETURN_MS);
         }
     }
 
     /// Its process is known to be dead, if its connection is broken, too: whether it is lost by that.
     pub(crate) fn died(&mut self, worker: &WorkerId) -> bool {
-        let broken = self.members.get(worker).is_some_and(|member| member.broken_since.is_some());
+        let broken = self.members.get(worker).is_some_and(|member| member.lost_at.is_some());
         broken && self.members.remove(worker).is_some()
     }
 
     /// Who has not come back in time.
     pub(crate) fn lost(&mut self, now: u64) -> Vec<WorkerId> {
-        let late = |member: &Member| member.broken_since.is_some_and(|since| now >= since + RETURN_MS);
+        let late = |member: &Member| !self.suspended && member.lost_at.is_some_and(|at| now >= at);
         let lost: Vec<_> = self.members.values().filter(|m| late(m)).map(|m| m.worker.id.clone()).collect();
         for worker in &lost {
             self.members.remove(worker);
@@ -64,7 +71,20 @@ impl Roster {
 
     /// When somebody will be late.
     pub(crate) fn next_tick(&self) -> Option<u64> {
-        self.members.values().filter_map(|member| Some(member.broken_since? + RETURN_MS)).min()
+        self.members.values().filter_map(|member| member.lost_at).min().filter(|_| !self.suspended)
+    }
+
+    /// The leader cannot reach ZooKeeper.
+    pub(crate) fn suspend(&mut self) {
+        self.suspended = true;
+    }
+
+    /// It can again: whoever is missing may take his time anew.
+    pub(crate) fn resume(&mut self, now: u64) {
+        self.suspended = false;
+        for member in self.members.values_mut() {
+            member.lost_at = member.lost_at.map(|_| now + RETURN_AFTER_OUTAGE_MS);
+        }
     }
 
     /// One who has registered and is not lost.
@@ -102,7 +122,7 @@ impl Roster {
         for worker in self.reserved.iter().filter(|(j, _)| **j != job).flat_map(|(_, workers)| workers) {
             *used.entry(worker).or_default() += 1;
         }
-        let reachable = self.members.values().filter(|member| member.broken_since.is_none());
+        let reachable = self.members.values().filter(|member| member.lost_at.is_none());
         reachable
             .map(|member| Candidate {
                 worker: member.worker.id.clone(),
@@ -155,6 +175,22 @@ mod tests {
         roster.disconnected(&"a".into(), 700);
         roster.disconnected(&"a".into(), 900);
         assert_eq!((roster.lost(1200), roster.lost(1300)), (vec!["a".into()], vec![]), "once");
+    }
+
+    #[test]
+    fn a_leader_that_is_cut_off_loses_nobody_but_the_dead() {
+        let mut roster = Roster::default();
+        for id in ["a", "b", "c"] {
+            roster.registered(worker(id), 1);
+            roster.disconnected(&id.into(), 100);
+        }
+        roster.suspend();
+        assert_eq!((roster.next_tick(), roster.lost(10_000)), (None, vec![]));
+        assert!(roster.died(&"c".into()), "its host says so");
+        roster.resume(20_000);
+        assert!(roster.registered(worker("a"), 1), "it had been there");
+        assert_eq!((roster.next_tick(), roster.lost(23_999)), (Some(24_000), vec![]));
+        assert_eq!(roster.lost(24_000), vec!["b".to_owned()]);
     }
 
     #[test]

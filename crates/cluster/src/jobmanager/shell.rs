@@ -1,12 +1,11 @@
 //! The JobManager's thread.
 
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument, Leadership};
+use streamkeeper_coordination::election::{ElectionEvent, LeaderDocument};
 use streamkeeper_coordination::jobs::JobsView;
 use streamkeeper_coordination::membership::TaskManagers;
 use streamkeeper_dataflow::element::CheckpointId;
@@ -17,6 +16,8 @@ use super::follow::Following;
 use super::job::{ReadJob, Told};
 use super::links::Links;
 use super::lock;
+use super::machine::Machine;
+use super::office::Office;
 use super::operations::{Asked, Operation};
 use super::seen::Seen;
 use super::standby::Standby;
@@ -29,6 +30,7 @@ use crate::rpc::Heartbeat;
 use crate::rpc::connection::{self, Connection};
 use crate::rpc::message::{Command, FromLeader, FromTaskManager, Hello, Role, Welcome};
 use crate::rpc::server::{OnHello, answer};
+use crate::rpc::stream::{RpcTls, Stream};
 use crate::time::monotonic_ms;
 
 /// Standbys that are connected at most; later ones wait for the session's timeout.
@@ -45,13 +47,13 @@ pub(super) enum Event {
     /// The jobs in ZooKeeper.
     Jobs(Arc<JobsView>),
     /// Somebody has connected.
-    Hello(u64, Role, TcpStream),
+    Hello(u64, Role, Stream),
     /// From a TaskManager, by the connection with this number.
     Rpc(u64, WorkerId, u64, connection::Event<FromTaskManager>),
     /// A TaskManager's process is dead.
     Dead(u64, WorkerId),
     /// This JobManager watches the leader of the epoch, by this connection.
-    Watching(u64, String, TcpStream),
+    Watching(u64, String, Stream),
     /// That has broken.
     WatchBroken(u64, String),
     /// The leader's process is dead.
@@ -95,7 +97,7 @@ pub(super) type Leading = Arc<Mutex<Option<u64>>>;
 
 /// Greets TaskManagers and standbys.
 pub(super) fn on_hello(leading: Leading, events: Sender<Event>) -> Arc<OnHello> {
-    Arc::new(move |hello: Hello, mut stream: TcpStream| {
+    Arc::new(move |hello: Hello, mut stream: Stream| {
         let epoch = *lock(&leading);
         let refusal = match (&hello.role, epoch) {
             (_, None) => "this JobManager does not lead".to_owned(),
@@ -118,8 +120,10 @@ pub(super) struct Setup {
     pub(super) id: String,
     pub(super) cluster: String,
     pub(super) heartbeat: Heartbeat,
+    pub(super) tls: RpcTls,
     pub(super) checkpoint_directory: PathBuf,
     pub(super) stabilization: Duration,
+    pub(super) machine: Arc<dyn Machine>,
 }
 
 pub(super) struct Shell {
@@ -130,8 +134,10 @@ pub(super) struct Shell {
     following: Following,
     standby: Standby,
     /// A leadership that waits for the first look at ZooKeeper.
-    granted: Option<Leadership>,
+    granted: Option<Arc<dyn Office>>,
     term: Option<Term>,
+    /// Leads as far as it knows, and cannot reach ZooKeeper.
+    suspended: bool,
     leader: Option<LeaderDocument>,
     members: Option<Arc<TaskManagers>>,
     jobs: Option<Arc<JobsView>>,
@@ -148,7 +154,13 @@ impl Shell {
         leading: Leading,
         following: Following,
     ) -> Self {
-        let standby = Standby::new(setup.id.clone(), setup.cluster.clone(), setup.heartbeat, events.clone());
+        let standby = Standby::new(
+            setup.id.clone(),
+            setup.cluster.clone(),
+            setup.heartbeat,
+            setup.tls.clone(),
+            events.clone(),
+        );
         Self {
             setup,
             planner,
@@ -158,6 +170,7 @@ impl Shell {
             standby,
             granted: None,
             term: None,
+            suspended: false,
             leader: None,
             members: None,
             jobs: None,
@@ -175,29 +188,45 @@ impl Shell {
             };
             match event {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(event) => self.on_event(event),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if let Some(term) = &mut self.term {
-                term.tick();
-                term.start_gathered();
-                term.rescale();
+                Ok(event) => self.turn(Some(event)),
+                Err(RecvTimeoutError::Timeout) => self.turn(None),
             }
         }
         self.step_down();
     }
 
+    /// Takes an event, or that time has passed.
+    fn turn(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.on_event(event);
+        }
+        if let Some(term) = &mut self.term {
+            term.tick();
+            term.start_gathered();
+            term.rescale();
+        }
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Election(ElectionEvent::Granted(leadership)) => {
-                self.granted = Some(leadership);
+                self.granted = Some(Arc::new(leadership));
+                self.suspended = false;
                 self.take_office();
             }
             Event::Election(ElectionEvent::Suspended) => {
                 tracing::warn!("ZooKeeper cannot be reached: nothing is written, everything else goes on");
+                self.suspended = true;
+                if let Some(term) = &self.term {
+                    term.suspend();
+                }
             }
             Event::Election(ElectionEvent::Resumed) => {
-                tracing::info!("ZooKeeper is back, and this JobManager leads")
+                tracing::info!("ZooKeeper is back, and this JobManager leads");
+                self.suspended = false;
+                if let Some(term) = &self.term {
+                    term.resume();
+                }
             }
             Event::Election(ElectionEvent::Revoked) => self.step_down(),
             Event::Leader(leader) => self.on_leader(leader),
@@ -282,6 +311,7 @@ impl Shell {
         let shared = Shared {
             links: Arc::new(Links::new(epoch)),
             roster: Arc::default(),
+            machine: self.setup.machine.clone(),
             planner: self.planner.clone(),
             checkpoint_directory: self.setup.checkpoint_directory.clone(),
             stabilization_ms: u64::try_from(self.setup.stabilization.as_millis()).unwrap_or(u64::MAX / 2),
@@ -291,6 +321,9 @@ impl Shell {
         match Term::begin(shared) {
             Ok(mut term) => {
                 term.see(&jobs);
+                if self.suspended {
+                    term.suspend();
+                }
                 self.term = Some(term);
                 *lock(&self.leading) = Some(epoch);
             }
@@ -323,7 +356,7 @@ impl Shell {
         }
     }
 
-    fn on_connected(&mut self, epoch: u64, role: Role, stream: TcpStream) {
+    fn on_connected(&mut self, epoch: u64, role: Role, stream: Stream) {
         let Some(term) = self.term.as_mut().filter(|term| term.epoch == epoch) else { return };
         let heartbeat = FromLeader { epoch, command: Command::Heartbeat };
         let times = self.setup.heartbeat;
@@ -352,6 +385,11 @@ impl Shell {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn simulated(&mut self) -> Simulated<'_> {
+        Simulated(self)
+    }
+
     fn on_rpc(
         &mut self,
         epoch: u64,
@@ -375,5 +413,48 @@ impl Shell {
     fn seen(&self) -> Seen<'_> {
         let (members, jobs) = (self.members.as_deref(), self.jobs.as_deref());
         Seen { leader: self.leader.as_ref(), members, jobs, term: self.term.as_ref() }
+    }
+}
+
+/// What a simulation does with a shell in place of sockets and sessions.
+#[cfg(test)]
+pub(super) struct Simulated<'a>(&'a mut Shell);
+
+#[cfg(test)]
+impl Simulated<'_> {
+    /// Takes an event, or that time has passed.
+    pub(super) fn turn(self, event: Option<Event>) {
+        self.0.turn(event);
+    }
+
+    pub(super) fn next_tick(&self) -> Option<u64> {
+        self.0.term.as_ref().and_then(Term::next_tick)
+    }
+
+    /// Where it stands, to be read.
+    pub(super) fn describe(self) -> String {
+        let Some(term) = &self.0.term else { return "no term".into() };
+        let phases: Vec<&str> = term.jobs.values().map(|job| job.phase.name()).collect();
+        format!("epoch {}, {phases:?}, {:?}, {:?}", term.epoch, term.workers, lock(&term.shared.roster))
+    }
+
+    /// The election has granted this office.
+    pub(super) fn grant(self, office: Arc<dyn Office>) {
+        self.0.granted = Some(office);
+        self.0.suspended = false;
+        self.0.take_office();
+    }
+
+    /// The epoch in which it would greet, and the connection with this number if it does.
+    pub(super) fn greets(&self) -> Option<u64> {
+        *lock(&self.0.leading)
+    }
+
+    /// A TaskManager was greeted in this epoch. Gives the number of the connection.
+    pub(super) fn connected(self, epoch: u64, worker: WorkerId, connection: Connection) -> Option<u64> {
+        let term = self.0.term.as_mut().filter(|term| term.epoch == epoch)?;
+        self.0.connections += 1;
+        term.connected(worker, self.0.connections, connection);
+        Some(self.0.connections)
     }
 }

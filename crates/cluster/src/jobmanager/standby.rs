@@ -4,7 +4,6 @@
 //! alive, and is left to its session's timeout.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -15,6 +14,7 @@ use crate::rpc::Heartbeat;
 use crate::rpc::connection::{self, Connection};
 use crate::rpc::message::{FromLeader, FromTaskManager, Hello, PROTOCOL, Role};
 use crate::rpc::server::connect;
+use crate::rpc::stream::{RpcTls, Stream};
 
 /// Pause before the leader is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -24,6 +24,7 @@ pub(super) struct Standby {
     id: String,
     cluster: String,
     heartbeat: Heartbeat,
+    tls: RpcTls,
     events: Sender<Event>,
     /// The epoch whose leader is watched; 0: none is.
     watched: Arc<AtomicU64>,
@@ -31,12 +32,22 @@ pub(super) struct Standby {
 }
 
 impl Standby {
-    pub(super) fn new(id: String, cluster: String, heartbeat: Heartbeat, events: Sender<Event>) -> Self {
-        Self { id, cluster, heartbeat, events, watched: Arc::default(), connection: None }
+    pub(super) fn new(
+        id: String,
+        cluster: String,
+        heartbeat: Heartbeat,
+        tls: RpcTls,
+        events: Sender<Event>,
+    ) -> Self {
+        Self { id, cluster, heartbeat, tls, events, watched: Arc::default(), connection: None }
     }
 
     /// Watches the leader of `epoch`, which has this address, from now on.
     pub(super) fn watch(&mut self, epoch: u64, address: String) {
+        if address.is_empty() {
+            // It cannot be reached.
+            return self.rest();
+        }
         if self.watched.swap(epoch, Ordering::AcqRel) != epoch {
             self.connection = None;
             self.reach(epoch, address);
@@ -50,7 +61,7 @@ impl Standby {
     }
 
     /// The leader was reached.
-    pub(super) fn reached(&mut self, epoch: u64, address: String, stream: TcpStream) {
+    pub(super) fn reached(&mut self, epoch: u64, address: String, stream: Stream) {
         if self.watched.load(Ordering::Acquire) != epoch {
             return;
         }
@@ -79,10 +90,10 @@ impl Standby {
     fn reach(&self, epoch: u64, address: String) {
         let role = Role::Standby { id: self.id.clone() };
         let hello = Hello { protocol: PROTOCOL, cluster: self.cluster.clone(), role };
-        let (events, watched) = (self.events.clone(), self.watched.clone());
+        let (events, watched, tls) = (self.events.clone(), self.watched.clone(), self.tls.clone());
         let reach = move || {
             while watched.load(Ordering::Acquire) == epoch {
-                match connect(&address, &hello) {
+                match connect(&address, &tls, &hello) {
                     Ok((stream, _)) => {
                         let _ = events.send(Event::Watching(epoch, address, stream));
                         return;

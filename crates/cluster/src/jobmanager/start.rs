@@ -6,10 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 
-use streamkeeper_coordination::election::Leadership;
-use streamkeeper_coordination::jobs::{
-    Job, JobResult, JobSpec, JobState, JobStatus as StatusDocument, JobStore,
-};
+use streamkeeper_coordination::jobs::{JobResult, JobSpec, JobState, JobStatus as StatusDocument};
 use streamkeeper_dataflow::checkpoint::location::{Found, find};
 use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::checkpoint::storage::CheckpointStorage;
@@ -19,14 +16,16 @@ use streamkeeper_dataflow::executor::metrics_of;
 use streamkeeper_dataflow::executor::order::{Inventory, WorkerId};
 use streamkeeper_dataflow::graph::VertexId;
 use streamkeeper_dataflow::job::workers::Adoption;
-use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, job_config, start_master};
+use streamkeeper_dataflow::job::{Begin, JobHandle, JobStatus, MasterSetup, job_config};
 
 use super::documents::Details;
 use super::gate::Gate;
 use super::job::ReadJob;
 use super::links::Links;
 use super::lock;
-use super::persist::{Failure, persist};
+use super::machine::Machine;
+use super::office::Office;
+use super::persist::Failure;
 use super::roster::Roster;
 use super::shell::Event;
 use super::view::{VertexShape, shapes};
@@ -38,7 +37,7 @@ use crate::rpc::message::{Command, OpenJob};
 use crate::time::now_ms;
 
 /// What the clerk does.
-type Chore = Box<dyn FnOnce() + Send>;
+pub(super) type Chore = Box<dyn FnOnce() + Send>;
 
 /// The thread beside the leader's; it ends when this is dropped and its chores are done.
 pub(super) struct Clerk(Sender<Chore>);
@@ -51,6 +50,13 @@ impl Clerk {
         Ok(Self(chores))
     }
 
+    /// One whose chores somebody else does.
+    #[cfg(test)]
+    pub(super) fn queue() -> (Self, mpsc::Receiver<Chore>) {
+        let (chores, inbox) = mpsc::channel();
+        (Self(chores), inbox)
+    }
+
     pub(super) fn give(&self, chore: impl FnOnce() + Send + 'static) {
         // It is there as long as this.
         let _ = self.0.send(Box::new(chore));
@@ -60,7 +66,8 @@ impl Clerk {
 /// What all jobs of a leader share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) leadership: Leadership,
+    pub(super) leadership: Arc<dyn Office>,
+    pub(super) machine: Arc<dyn Machine>,
     pub(super) links: Arc<Links>,
     pub(super) roster: Arc<Mutex<Roster>>,
     pub(super) planner: Arc<dyn Planner>,
@@ -72,13 +79,7 @@ pub(super) struct Shared {
 
 /// A job's documents as they are now; `None`: it is none of this leader's any more.
 pub(super) fn read(shared: &Shared, job: JobId) -> Option<std::result::Result<ReadJob, String>> {
-    let store = JobStore::new(shared.leadership.cluster().clone());
-    let id = job.to_string();
-    let found = persist(&shared.leadership, || async {
-        shared.leadership.cluster().sync().await?;
-        store.get(&id).await
-    });
-    let found: Job = match found {
+    let found = match shared.leadership.read(&job.to_string()) {
         Ok(found) => found,
         Err(Failure::Deposed) => return None,
         Err(Failure::Refused(error)) => return Some(Err(error.to_string())),
@@ -174,8 +175,7 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         },
         None => restored.map_or(Begin::Fresh, Begin::Restore),
     };
-    let storage =
-        CheckpointStorage::directory(&place.directory, &place.lineage).map_err(|e| e.to_string())?;
+    let storage = shared.machine.storage(&place).map_err(|e| e.to_string())?;
     let open = OpenJob {
         job,
         spec: serde_json::to_string(&spec).map_err(|e| e.to_string())?,
@@ -201,18 +201,20 @@ pub(super) fn start(shared: &Shared, start: Start) -> std::result::Result<Starte
         PointerInZooKeeper { job, leadership: shared.leadership.clone(), gate, place: place.clone() };
     let (events, epoch) = (shared.events.clone(), shared.leadership.epoch());
     let (vertices, max_parallelism) = (shapes(&graph), graph.max_parallelism);
-    let mut master = start_master(MasterSetup {
-        config: job_config(&name, place.lineage, &settings, config),
-        storage: Arc::new(storage),
-        pointer: Arc::new(pointer),
-        begin,
-        workers: Box::new(workers),
-        // Nobody listens once the JobManager has stopped.
-        on_status: Box::new(move |status| drop(events.send(Event::Status(epoch, job, run, status)))),
-        metrics: metrics_of(&graph),
-        graph,
-    })
-    .map_err(|e| e.to_string())?;
+    let mut master = shared
+        .machine
+        .start_master(MasterSetup {
+            config: job_config(&name, place.lineage, &settings, config),
+            storage,
+            pointer: Arc::new(pointer),
+            begin,
+            workers: Box::new(workers),
+            // Nobody listens once the JobManager has stopped.
+            on_status: Box::new(move |status| drop(events.send(Event::Status(epoch, job, run, status)))),
+            metrics: metrics_of(&graph),
+            graph,
+        })
+        .map_err(|e| e.to_string())?;
     if let Some(guard) = shared.planner.follow(&spec, master.reconfigurer()) {
         master.keep(guard);
     }
@@ -292,8 +294,7 @@ impl End {
     /// Writes the job's result.
     pub(super) fn write(self, shared: &Shared, status: &Mutex<StatusDocument>) {
         let id = self.job.to_string();
-        let store = JobStore::new(shared.leadership.cluster().clone());
-        let known = match persist(&shared.leadership, || store.get(&id)) {
+        let known = match shared.leadership.read(&id) {
             Ok(known) => known,
             Err(Failure::Deposed) => return,
             Err(Failure::Refused(error)) => return tracing::error!("job {id}: {error}"),
@@ -317,7 +318,7 @@ impl End {
             checkpoint: known.checkpoint.map(|pointer| pointer.value).unwrap_or_default(),
             ..JobResult::default()
         };
-        match persist(&shared.leadership, || shared.leadership.end_job(&id, &result)) {
+        match shared.leadership.end(&id, &result) {
             Ok(()) | Err(Failure::Deposed) => {}
             Err(Failure::Refused(error)) => tracing::error!("the result of job {id} is not kept: {error}"),
         }

@@ -30,8 +30,8 @@ pub(super) struct Term {
     pub(super) jobs: BTreeMap<JobId, RunningJob>,
     pub(super) epoch: u64,
     clerk: Clerk,
-    /// Of those who have registered: the jobs whose inventories are still to come.
-    pub(super) workers: BTreeMap<WorkerId, BTreeSet<JobId>>,
+    /// Of those who have registered: the jobs whose inventories are still to come, in answer to which request.
+    pub(super) workers: BTreeMap<WorkerId, BTreeMap<JobId, u64>>,
     /// Had slots before this leadership: whether they are dead is found out.
     probed: BTreeSet<WorkerId>,
     /// Their ports refuse.
@@ -56,8 +56,8 @@ impl Term {
         let epoch = shared.leadership.epoch();
         Ok(Self {
             epoch,
+            clerk: shared.machine.clerk()?,
             shared,
-            clerk: Clerk::start()?,
             workers: BTreeMap::new(),
             probed: BTreeSet::new(),
             dead: BTreeSet::new(),
@@ -202,7 +202,7 @@ impl Term {
         for (id, job) in &self.jobs {
             let Phase::Gathering(_, deadline) = &job.phase else { continue };
             let settled = |worker: &WorkerId| match self.workers.get(worker) {
-                Some(pending) => !pending.contains(id),
+                Some(pending) => !pending.contains_key(id),
                 None => self.dead.contains(worker),
             };
             if now >= *deadline || job.wants().iter().all(settled) {
@@ -371,11 +371,13 @@ impl Term {
                 self.processes.insert(worker.clone(), status);
             }
             FromTaskManager::Register(registration) => self.register(registration, jobs),
-            FromTaskManager::Inventory(id, inventory) => {
-                // One that was not waited for is of tasks that have been told to stop.
-                if !self.workers.get_mut(worker).is_some_and(|pending| pending.remove(&id)) {
+            FromTaskManager::Inventory(id, request, inventory) => {
+                // One that was not waited for is of tasks that have been told to stop, or older than what was sent since.
+                let Some(pending) = self.workers.get_mut(worker) else { return };
+                if pending.get(&id) != Some(&request) {
                     return;
                 }
+                pending.remove(&id);
                 let Some(job) = self.jobs.get_mut(&id) else { return };
                 match (&job.phase, inventory) {
                     (Phase::Reading | Phase::Gathering(..), Some(inventory)) => {
@@ -418,8 +420,8 @@ impl Term {
         job.kept.clear();
         let run = job.run;
         for (worker, pending) in self.workers.iter_mut().filter(|(worker, _)| Some(*worker) != told) {
-            pending.insert(id);
-            self.shared.links.send(worker, Command::TakeInventory(id));
+            pending.insert(id, run);
+            self.shared.links.send(worker, Command::TakeInventory(id, run));
         }
         self.read(id, run, old);
     }

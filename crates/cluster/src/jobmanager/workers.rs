@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
-use streamkeeper_coordination::election::Leadership;
 use streamkeeper_coordination::jobs::{JobStatus, JobUpdate};
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStore, Pointer};
 use streamkeeper_dataflow::element::CheckpointId;
@@ -18,7 +17,8 @@ use streamkeeper_dataflow::task::TaskId;
 use super::gate::Gate;
 use super::job::Told;
 use super::links::Links;
-use super::persist::{Failure, persist};
+use super::office::Office;
+use super::persist::Failure;
 use super::roster::Roster;
 use super::shell::Event;
 use super::{documents, lock};
@@ -30,7 +30,7 @@ use crate::time::now_ms;
 /// What a job's master works with.
 pub(super) struct JobWorkers {
     pub(super) job: JobId,
-    pub(super) leadership: Leadership,
+    pub(super) leadership: Arc<dyn Office>,
     pub(super) links: Arc<Links>,
     pub(super) roster: Arc<Mutex<Roster>>,
     pub(super) gate: Arc<Gate>,
@@ -80,8 +80,7 @@ impl JobWorkers {
     /// Writes what has changed. An error that will not pass ends the job.
     fn write(&self, update: JobUpdate) -> Result<bool, Deposed> {
         let status = update.status.clone();
-        let updates = [update];
-        match persist(&self.leadership, || self.leadership.update_jobs(&updates)) {
+        match self.leadership.update(update) {
             Ok(()) => {
                 if let Some(status) = status {
                     *lock(&self.status) = status;
@@ -149,17 +148,14 @@ impl Workers for JobWorkers {
 /// A job's checkpoint pointer in ZooKeeper: one transaction for each checkpoint.
 pub(super) struct PointerInZooKeeper {
     pub(super) job: JobId,
-    pub(super) leadership: Leadership,
+    pub(super) leadership: Arc<dyn Office>,
     pub(super) gate: Arc<Gate>,
     pub(super) place: CheckpointPlace,
 }
 
 impl CheckpointStore for PointerInZooKeeper {
     fn load(&self) -> Result<Option<Pointer>, String> {
-        let store = streamkeeper_coordination::jobs::JobStore::new(self.leadership.cluster().clone());
-        let job = self.job.to_string();
-        let found =
-            persist(&self.leadership, || store.get(&job)).map_err(|failure| format!("{failure:?}"))?;
+        let found = self.leadership.read(&self.job.to_string()).map_err(|failure| format!("{failure:?}"))?;
         let retained = found.checkpoint.map(|pointer| pointer.value.retained).unwrap_or_default();
         Ok((!retained.is_empty()).then_some(Pointer { v: 1, retained }))
     }
@@ -172,8 +168,8 @@ impl CheckpointStore for PointerInZooKeeper {
             retained: pointer.retained.clone(),
         };
         let job = self.job.to_string();
-        match persist(&self.leadership, || self.leadership.complete_checkpoint(&job, &new)) {
-            Ok(_) => Ok(()),
+        match self.leadership.complete_checkpoint(&job, &new) {
+            Ok(()) => Ok(()),
             Err(Failure::Deposed) => {
                 self.gate.wait();
                 Err("another JobManager leads".into())

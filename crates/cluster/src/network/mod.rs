@@ -21,7 +21,7 @@ mod link;
 mod outbox;
 #[cfg(test)]
 mod simulation;
-mod tls;
+pub(crate) mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

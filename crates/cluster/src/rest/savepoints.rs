@@ -72,14 +72,14 @@ pub(super) fn checkpoint(api: &Api, call: &Call) -> Result<Reply, RestError> {
 
 /// `GET /jobs/:jobid/savepoints/:triggerid`.
 pub(super) fn savepoint_status(api: &Api, call: &Call) -> Result<Reply, RestError> {
-    let (_, trigger, outcome) = of_job(api, call, "savepoint")?;
+    let (trigger, outcome) = of_job(api, call, "savepoint")?;
     let Some(path) = trigger.savepoint() else { return Err(unknown(call, "savepoint")) };
     Ok(status(&outcome, |_| json!({ "location": format!("file:{}", path.display()) })))
 }
 
 /// `GET /jobs/:jobid/checkpoints/:triggerid`.
 pub(super) fn checkpoint_status(api: &Api, call: &Call) -> Result<Reply, RestError> {
-    let (_, trigger, outcome) = of_job(api, call, "checkpoint")?;
+    let (trigger, outcome) = of_job(api, call, "checkpoint")?;
     if trigger.savepoint().is_some() {
         return Err(unknown(call, "checkpoint"));
     }
@@ -127,23 +127,22 @@ fn begin(api: &Api, call: &Call, id: Option<String>, trigger: Trigger) -> Result
     Ok(Reply::Json(StatusCode::ACCEPTED, json!({ "request-id": id })))
 }
 
-fn of_job(
-    api: &Api,
-    call: &Call,
-    what: &str,
-) -> Result<(JobId, Trigger, Option<Result<u64, String>>), RestError> {
+/// What has become of something: a checkpoint's number, or why there is none; `None`: nothing yet.
+type Outcome = Option<Result<u64, String>>;
+
+fn of_job(api: &Api, call: &Call, what: &str) -> Result<(Trigger, Outcome), RestError> {
     api.job(call)?;
     let job = call.job()?;
     match api.handle.operation(call.param("triggerid"))? {
         Some(Operation { asked: Asked::Trigger(of, trigger), outcome, .. }) if of == job => {
-            Ok((of, trigger, outcome))
+            Ok((trigger, outcome))
         }
         _ => Err(unknown(call, what)),
     }
 }
 
 /// An operation as Flink shows it.
-fn status(outcome: &Option<Result<u64, String>>, done: impl FnOnce(u64) -> Value) -> Reply {
+fn status(outcome: &Outcome, done: impl FnOnce(u64) -> Value) -> Reply {
     let (id, operation) = match outcome {
         None => ("IN_PROGRESS", Value::Null),
         Some(Ok(checkpoint)) => ("COMPLETED", done(*checkpoint)),

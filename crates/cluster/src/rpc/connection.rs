@@ -5,7 +5,6 @@
 //! after it. Who has sent nothing for the timeout, or does not read what is sent to him, is disconnected.
 
 use std::io::{BufReader, Write};
-use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -15,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::frame;
+use super::stream::Stream;
 
 /// Frames that wait to be written.
 const MAX_QUEUED_FRAMES: usize = 16_384;
@@ -52,7 +52,14 @@ pub(crate) enum Event<T> {
 pub(crate) struct Connection {
     queue: SyncSender<Vec<u8>>,
     queued_bytes: Arc<AtomicUsize>,
-    stream: Arc<TcpStream>,
+    end: Arc<End>,
+}
+
+enum End {
+    Stream(Stream),
+    /// Of a simulation: whether it is closed.
+    #[cfg(test)]
+    Simulated(std::sync::atomic::AtomicBool),
 }
 
 impl Connection {
@@ -62,15 +69,13 @@ impl Connection {
     /// # Errors
     /// When the system gives no thread, or the stream is closed already.
     pub(crate) fn open<In: DeserializeOwned>(
-        stream: TcpStream,
+        stream: Stream,
         times: Heartbeat,
         heartbeat: &impl Serialize,
         mut on_event: impl FnMut(Event<In>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let heartbeat = frame::encode(heartbeat).map_err(std::io::Error::other)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(times.timeout))?;
-        stream.set_write_timeout(Some(times.timeout))?;
+        stream.configure(times.timeout)?;
         let (queue, frames) = sync_channel(MAX_QUEUED_FRAMES);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let writer = Writer { stream: stream.try_clone()?, frames, queued_bytes: queued_bytes.clone() };
@@ -79,7 +84,7 @@ impl Connection {
             .name("rpc-write".into())
             .spawn(move || writer.run(&heartbeat, times.interval))?;
         let reading = std::thread::Builder::new().name("rpc-read".into()).spawn(move || {
-            let mut reader = BufReader::new(&from);
+            let mut reader = BufReader::new(from);
             let mut buffer = Vec::new();
             let error = loop {
                 match frame::read(&mut reader, &mut buffer) {
@@ -87,14 +92,14 @@ impl Connection {
                     Err(error) => break error,
                 }
             };
-            let _ = from.shutdown(Shutdown::Both);
+            reader.get_ref().shutdown();
             on_event(Event::Closed(describe(&error, times.timeout)));
         });
         if let Err(error) = reading {
-            let _ = stream.shutdown(Shutdown::Both);
+            stream.shutdown();
             return Err(error);
         }
-        Ok(Self { queue, queued_bytes, stream: Arc::new(stream) })
+        Ok(Self { queue, queued_bytes, end: Arc::new(End::Stream(stream)) })
     }
 
     /// Sends a message, or closes the connection when that cannot be done: the other side does not read. The reader says so.
@@ -114,12 +119,30 @@ impl Connection {
 
     /// Closes the connection; what has not been written is lost.
     pub(crate) fn close(&self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        match self.end.as_ref() {
+            End::Stream(stream) => stream.shutdown(),
+            #[cfg(test)]
+            End::Simulated(closed) => closed.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// One whose frames go to a simulation.
+    #[cfg(test)]
+    pub(crate) fn simulated() -> (Self, Receiver<Vec<u8>>) {
+        let (queue, frames) = sync_channel(MAX_QUEUED_FRAMES);
+        let end = Arc::new(End::Simulated(Default::default()));
+        (Self { queue, queued_bytes: Arc::default(), end }, frames)
+    }
+
+    /// Whether this side of a simulated one has closed it.
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.end.as_ref(), End::Simulated(closed) if closed.load(Ordering::Relaxed))
     }
 }
 
 struct Writer {
-    stream: TcpStream,
+    stream: Stream,
     frames: Receiver<Vec<u8>>,
     queued_bytes: Arc<AtomicUsize>,
 }
@@ -137,7 +160,7 @@ impl Writer {
                 break;
             }
         }
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.shutdown();
     }
 
     /// Writes a frame, and with it what waits behind it, up to a bound.
@@ -164,7 +187,7 @@ fn describe(error: &std::io::Error, timeout: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc;
 
     use super::*;
@@ -177,7 +200,7 @@ mod tests {
 
     fn open(stream: TcpStream, times: Heartbeat) -> (Connection, mpsc::Receiver<Event<u64>>) {
         let (events, inbox) = mpsc::channel();
-        let connection = Connection::open(stream, times, &0u64, move |event| drop(events.send(event)));
+        let connection = Connection::open(stream.into(), times, &0u64, move |event| drop(events.send(event)));
         (connection.expect("threads"), inbox)
     }
 

@@ -12,7 +12,7 @@ use crate::job_id::JobId;
 use crate::process::ProcessStatus;
 
 /// The version of the messages. Both sides must have the same one.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// The first frame, from who connects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +75,9 @@ pub(crate) enum Command {
     /// Stop all tasks of the job, and forget it.
     Close(JobId),
     /// Say again what there is of the job.
-    TakeInventory(JobId),
+    ///
+    /// The answer has the same number: an answer to an earlier request may be older than orders that were sent since.
+    TakeInventory(JobId, u64),
 }
 
 /// What a TaskManager needs to know of a job.
@@ -103,7 +105,9 @@ pub(crate) enum FromTaskManager {
     /// From the job's tasks.
     Report(JobId, Report),
     /// What there is of the job. Reports before it are contained in it; `None`: the job is not open.
-    Inventory(JobId, Option<Inventory>),
+    ///
+    /// The number is that of the request, 0 in a registration.
+    Inventory(JobId, u64, Option<Inventory>),
     /// What its process takes of its machine: sent in the interval of heartbeats.
     Process(ProcessStatus),
     /// How the tasks do: sent in the interval of heartbeats.

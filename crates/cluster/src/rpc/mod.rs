@@ -5,6 +5,7 @@
 //! framework would add a build step and a second form of every message, and nothing that is needed. So this module is small.
 //!
 //! - [`frame`]: lengths and bytes; [`message`]: what is said
+//! - [`stream`]: the connection's bytes, within TLS if that is on
 //! - [`server`]: the port and the handshake; [`connection`]: what follows it, with heartbeats and bounds
 //!
 //! Whoever must know at once that a process has died keeps a connection to it: the system closes it. Whether a silent host is dead,
@@ -14,6 +15,13 @@ pub(crate) mod connection;
 pub(crate) mod frame;
 pub(crate) mod message;
 pub(crate) mod server;
+pub(crate) mod stream;
 
 pub use connection::Heartbeat;
 pub use message::TaskProgress;
+
+/// The message of a whole frame, for simulations.
+#[cfg(test)]
+pub(crate) fn read_frame<T: serde::de::DeserializeOwned>(mut frame: &[u8]) -> T {
+    frame::read(&mut frame, &mut Vec::new()).expect("a frame")
+}

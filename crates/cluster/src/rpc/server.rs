@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::frame;
 use super::message::{Hello, PROTOCOL, Welcome};
+use super::stream::{RpcTls, Stream};
 
 /// How long the first frame may take, either way.
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -25,14 +26,14 @@ pub(crate) struct Server {
 }
 
 /// What becomes of a connection: says it to the other side, and keeps the stream if it likes.
-pub(crate) type OnHello = dyn Fn(Hello, TcpStream) + Send + Sync;
+pub(crate) type OnHello = dyn Fn(Hello, Stream) + Send + Sync;
 
 impl Server {
     /// Opens the port.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub(crate) fn start(bind: &str, cluster: &str, on_hello: Arc<OnHello>) -> io::Result<Self> {
+    pub(crate) fn start(bind: &str, cluster: &str, tls: RpcTls, on_hello: Arc<OnHello>) -> io::Result<Self> {
         let listener = TcpListener::bind(bind)?;
         let address = listener.local_addr()?;
         let stopped = Arc::new(AtomicBool::new(false));
@@ -52,9 +53,10 @@ impl Server {
                     greetings.fetch_sub(1, Ordering::AcqRel);
                     continue;
                 }
-                let (cluster, on_hello, done) = (cluster.clone(), on_hello.clone(), greetings.clone());
+                let (cluster, tls) = (cluster.clone(), tls.clone());
+                let (on_hello, done) = (on_hello.clone(), greetings.clone());
                 let greet = move || {
-                    if let Err(error) = greet(stream, &cluster, on_hello.as_ref()) {
+                    if let Err(error) = greet(stream, &cluster, &tls, on_hello.as_ref()) {
                         tracing::debug!("a connection was not greeted: {error}");
                     }
                     done.fetch_sub(1, Ordering::AcqRel);
@@ -90,9 +92,10 @@ impl Drop for Server {
     }
 }
 
-fn greet(mut stream: TcpStream, cluster: &str, on_hello: &OnHello) -> io::Result<()> {
-    stream.set_read_timeout(Some(GREETING_TIMEOUT))?;
-    stream.set_write_timeout(Some(GREETING_TIMEOUT))?;
+fn greet(socket: TcpStream, cluster: &str, tls: &RpcTls, on_hello: &OnHello) -> io::Result<()> {
+    socket.set_read_timeout(Some(GREETING_TIMEOUT))?;
+    socket.set_write_timeout(Some(GREETING_TIMEOUT))?;
+    let mut stream = tls.server(socket)?;
     let hello: Hello = frame::read(&mut stream, &mut Vec::new())?;
     let refusal = if hello.protocol != PROTOCOL {
         format!("this build speaks protocol {PROTOCOL}, not {}", hello.protocol)
@@ -106,7 +109,7 @@ fn greet(mut stream: TcpStream, cluster: &str, on_hello: &OnHello) -> io::Result
 }
 
 /// Answers a hello.
-pub(crate) fn answer(stream: &mut TcpStream, welcome: &Welcome) -> io::Result<()> {
+pub(crate) fn answer(stream: &mut Stream, welcome: &Welcome) -> io::Result<()> {
     stream.write_all(&frame::encode(welcome).map_err(io::Error::other)?)
 }
 
@@ -114,11 +117,12 @@ pub(crate) fn answer(stream: &mut TcpStream, welcome: &Welcome) -> io::Result<()
 ///
 /// # Errors
 /// When it does not answer, or refuses, which it gives a reason for.
-pub(crate) fn connect(address: &str, hello: &Hello) -> io::Result<(TcpStream, u64)> {
-    let mut stream = dial(address, GREETING_TIMEOUT)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(GREETING_TIMEOUT))?;
-    stream.set_write_timeout(Some(GREETING_TIMEOUT))?;
+pub(crate) fn connect(address: &str, tls: &RpcTls, hello: &Hello) -> io::Result<(Stream, u64)> {
+    let socket = dial(address, GREETING_TIMEOUT)?;
+    socket.set_read_timeout(Some(GREETING_TIMEOUT))?;
+    socket.set_write_timeout(Some(GREETING_TIMEOUT))?;
+    let mut stream = tls.client(socket, address)?;
+    stream.configure(GREETING_TIMEOUT)?;
     stream.write_all(&frame::encode(hello).map_err(io::Error::other)?)?;
     match frame::read(&mut stream, &mut Vec::new())? {
         Welcome::Accepted { epoch } => Ok((stream, epoch)),
@@ -161,19 +165,21 @@ mod tests {
     #[test]
     fn strangers_are_refused_with_a_reason() {
         let welcome =
-            |_: Hello, mut stream: TcpStream| drop(answer(&mut stream, &Welcome::Accepted { epoch: 3 }));
-        let server = Server::start("127.0.0.1:0", "/c", Arc::new(welcome)).expect("a port");
+            |_: Hello, mut stream: Stream| drop(answer(&mut stream, &Welcome::Accepted { epoch: 3 }));
+        let server =
+            Server::start("127.0.0.1:0", "/c", RpcTls::default(), Arc::new(welcome)).expect("a port");
         let address = server.address().to_string();
-        assert_eq!(connect(&address, &hello(PROTOCOL, "/c")).expect("welcome").1, 3);
+        assert_eq!(connect(&address, &RpcTls::default(), &hello(PROTOCOL, "/c")).expect("welcome").1, 3);
         for (hello, reason) in [(hello(99, "/c"), "not 99"), (hello(PROTOCOL, "/d"), "not /d")] {
-            let error = connect(&address, &hello).expect_err("refused").to_string();
+            let error = connect(&address, &RpcTls::default(), &hello).err().expect("refused").to_string();
             assert!(error.contains(reason), "{error}");
         }
     }
 
     #[test]
     fn a_port_that_was_closed_refuses() {
-        let server = Server::start("127.0.0.1:0", "/c", Arc::new(|_, _| ())).expect("a port");
+        let server =
+            Server::start("127.0.0.1:0", "/c", RpcTls::default(), Arc::new(|_, _| ())).expect("a port");
         let address = server.address().to_string();
         assert!(!refuses(&address));
         drop(server);

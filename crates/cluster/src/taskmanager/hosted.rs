@@ -107,11 +107,11 @@ impl HostedJob {
     }
 
     /// Has the inventory sent to the shell, between the reports that it contains and those that follow it.
-    pub(super) fn take_inventory(&self, attempt: u64, events: &Sender<Event>) {
+    pub(super) fn take_inventory(&self, attempt: u64, request: u64, events: &Sender<Event>) {
         let (job, instance, events) = (self.open.job, self.instance, events.clone());
         self.executor.with_inventory(move |inventory| {
             // As with reports.
-            let _ = events.send(Event::Inventory(job, instance, attempt, inventory));
+            let _ = events.send(Event::Inventory(job, instance, attempt, request, inventory));
         });
     }
 

@@ -11,7 +11,7 @@
 
 mod follow;
 mod hosted;
-mod link;
+pub(crate) mod link;
 mod shell;
 
 use std::sync::Arc;
@@ -28,8 +28,10 @@ use streamkeeper_zookeeper::{Options, ZooKeeper, block_on};
 
 use self::shell::{Event, Shell};
 use crate::error::{Error, Result};
+use crate::network::TlsSettings;
 use crate::planner::Planner;
 use crate::rpc::Heartbeat;
+use crate::rpc::stream::RpcTls;
 use crate::time::now_ms;
 
 /// How a TaskManager is run.
@@ -45,6 +47,8 @@ pub struct TaskManagerOptions {
     pub slots: usize,
     /// Heartbeats with the leader.
     pub heartbeat: Heartbeat,
+    /// TLS with the leading JobManager.
+    pub tls: Option<TlsSettings>,
     /// `streamkeeper.data-plane-grace`: how long sources read on with neither ZooKeeper nor a leader.
     pub data_plane_grace: Duration,
     /// Channels to other TaskManagers, and where those reach this one; `None`: all of a job is here.
@@ -60,6 +64,7 @@ impl TaskManagerOptions {
             zookeeper,
             slots: 1,
             heartbeat: Heartbeat::default(),
+            tls: None,
             data_plane_grace: Duration::from_secs(60),
             network: None,
         }
@@ -103,6 +108,7 @@ impl TaskManager {
             slots: options.slots,
             network,
             heartbeat: options.heartbeat,
+            tls: RpcTls::new(options.tls.as_ref())?,
             grace: options.data_plane_grace,
         };
         let shell = Shell::new(setup, planner, events.clone());

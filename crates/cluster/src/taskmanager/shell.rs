@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -23,6 +22,7 @@ use crate::rpc::message::{
     Command, FromLeader, FromTaskManager, Hello, OpenJob, PROTOCOL, Registration, Role,
 };
 use crate::rpc::server::connect;
+use crate::rpc::stream::{RpcTls, Stream};
 use crate::time::monotonic_ms;
 
 /// What the thread is told.
@@ -30,13 +30,13 @@ pub(super) enum Event {
     /// Something for the link.
     Link(link::Event),
     /// The attempt with this number has reached a leader, of this epoch, or not.
-    Reached(u64, io::Result<(TcpStream, u64)>),
+    Reached(u64, io::Result<(Stream, u64)>),
     /// From the leader, by the connection of this attempt.
     Rpc(u64, connection::Event<FromLeader>),
     /// From an instance of a job here.
     Report(JobId, u64, Report),
-    /// What an instance of a job has, for the connection of this attempt.
-    Inventory(JobId, u64, u64, Inventory),
+    /// What an instance of a job has, for the connection of this attempt, in answer to the request with this number.
+    Inventory(JobId, u64, u64, u64, Inventory),
     /// Leave.
     Stop,
 }
@@ -48,6 +48,7 @@ pub(super) struct Setup {
     pub(super) slots: usize,
     pub(super) network: Option<Arc<dyn Network>>,
     pub(super) heartbeat: Heartbeat,
+    pub(super) tls: RpcTls,
     pub(super) grace: Duration,
 }
 
@@ -57,7 +58,7 @@ pub(super) struct Shell {
     events: Sender<Event>,
     link: Link,
     /// What the last attempt reached, until it is taken over.
-    reached: Option<TcpStream>,
+    reached: Option<Stream>,
     connection: Option<(u64, Connection)>,
     jobs: BTreeMap<JobId, HostedJob>,
     /// Jobs whose tasks are being stopped.
@@ -143,11 +144,11 @@ impl Shell {
                 let Some(attempt) = here.and_then(|here| here.reported_on) else { return };
                 self.send(attempt, &FromTaskManager::Report(job, report));
             }
-            Event::Inventory(job, instance, attempt, inventory) => {
+            Event::Inventory(job, instance, attempt, request, inventory) => {
                 let here = self.jobs.get_mut(&job).filter(|here| here.instance == instance);
                 if let Some(here) = here {
                     here.reported_on = Some(attempt);
-                    self.send(attempt, &FromTaskManager::Inventory(job, Some(inventory)));
+                    self.send(attempt, &FromTaskManager::Inventory(job, request, Some(inventory)));
                 }
             }
             // Ends the loop.
@@ -183,7 +184,8 @@ impl Shell {
         let role = Role::TaskManager { id: self.setup.worker.id.clone(), epoch: self.link.epoch() };
         let hello = Hello { protocol: PROTOCOL, cluster: self.setup.cluster.clone(), role };
         let (events, failed) = (self.events.clone(), self.events.clone());
-        let reach = move || drop(events.send(Event::Reached(attempt, connect(&address, &hello))));
+        let tls = self.setup.tls.clone();
+        let reach = move || drop(events.send(Event::Reached(attempt, connect(&address, &tls, &hello))));
         if let Err(error) = std::thread::Builder::new().name("rpc-connect".into()).spawn(reach) {
             let _ = failed.send(Event::Reached(attempt, Err(error)));
         }
@@ -220,7 +222,7 @@ impl Shell {
         self.next_progress = 0;
         for job in self.jobs.values_mut() {
             job.forget_told();
-            job.take_inventory(attempt, &self.events);
+            job.take_inventory(attempt, 0, &self.events);
         }
     }
 
@@ -261,12 +263,12 @@ impl Shell {
                 self.failed.remove(&job);
                 self.close(job);
             }
-            Command::TakeInventory(job) => match self.jobs.get_mut(&job) {
+            Command::TakeInventory(job, request) => match self.jobs.get_mut(&job) {
                 Some(here) => {
                     here.reported_on = None;
-                    here.take_inventory(attempt, &self.events);
+                    here.take_inventory(attempt, request, &self.events);
                 }
-                None => self.send(attempt, &FromTaskManager::Inventory(job, None)),
+                None => self.send(attempt, &FromTaskManager::Inventory(job, request, None)),
             },
         }
     }

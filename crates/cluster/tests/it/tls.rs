@@ -9,15 +9,21 @@ use streamkeeper_dataflow::network::FrameKind::Data;
 
 use crate::support::{PATIENCE, RUNTIME, channel, pair, receiver, settings};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate")
 }
 
-fn files(directory: &Path, name: &str, issuer: &Authority, trusted: &Authority, host: &str) -> TlsSettings {
+pub(crate) fn files(
+    directory: &Path,
+    name: &str,
+    issuer: &Authority,
+    trusted: &Authority,
+    host: &str,
+) -> TlsSettings {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec![host.to_owned()]).expect("parameters");
     let certificate = params.signed_by(&key, issuer).expect("a certificate");

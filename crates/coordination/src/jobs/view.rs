@@ -100,6 +100,12 @@ impl JobsView {
     }
 }
 
+impl FromIterator<(String, Arc<Job>)> for JobsView {
+    fn from_iter<T: IntoIterator<Item = (String, Arc<Job>)>>(jobs: T) -> Self {
+        Self { jobs: jobs.into_iter().collect() }
+    }
+}
+
 impl Fold for JobsView {
     fn observe(&mut self, path: &str, found: Option<(&[u8], &Stat)>) {
         let Some((id, part)) = path.split_once('/') else {

@@ -100,8 +100,11 @@ pub(crate) fn storage(savepoint: &str) -> Result<CheckpointStorage, Error> {
 /// # Errors
 /// When it is no savepoint, or cannot be removed.
 pub fn dispose(path: &Path) -> Result<(), Error> {
-    read(path)?;
     let fail = |reason: String| Error::CheckpointRead { location: path.display().to_string(), reason };
+    read(path)?;
+    if !is_savepoint(path) {
+        return Err(fail("it is no savepoint but a checkpoint, which its job may need".into()));
+    }
     std::fs::remove_file(path.join(MANIFEST)).map_err(|e| fail(e.to_string()))?;
     remove_state(path).map_err(|e| fail(e.to_string()))
 }
@@ -115,6 +118,18 @@ pub(crate) fn abandon(path: &str) {
     };
     if let Err(e) = removed {
         tracing::warn!("what was written of the savepoint {} stays there: {e}", path.display());
+    }
+}
+
+/// Removes what one writer has written of a savepoint that was given up.
+pub(crate) fn abandon_state(path: &str, writer: &str) {
+    let path = Path::new(path);
+    match std::fs::remove_file(path.join(format!("state-{writer}"))) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("what was written of the savepoint {} stays there: {e}", path.display());
+        }
+        // Others may have written as well.
+        _ => drop(std::fs::remove_dir(path)),
     }
 }
 

@@ -201,8 +201,11 @@ impl Runner {
         let thread_name = format!("{}/{}", name.replace('\0', " "), task.subtask);
         let run = move || {
             let body = &graph.vertices[task.vertex].body;
-            let outcome =
-                std::panic::catch_unwind(AssertUnwindSafe(|| body(setup).and_then(|mut body| body.run())));
+            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                let mut body = body(setup)?;
+                tell(TaskEvent::Running(task));
+                body.run()
+            }));
             let failure = match outcome {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),

@@ -65,9 +65,11 @@ impl Hosted {
         self.send(Mail::Assign(assignment));
     }
 
-    pub(super) fn completed(&mut self, checkpoint: CheckpointId) {
+    pub(super) fn completed(&mut self, checkpoint: CheckpointId, took_part: bool) {
         self.splits = self.splits.split_off(&checkpoint);
-        self.send(Mail::CheckpointComplete(checkpoint));
+        if took_part {
+            self.send(Mail::CheckpointComplete(checkpoint));
+        }
     }
 
     /// Waits for its thread, which has ended or was cancelled.
@@ -112,10 +114,10 @@ mod tests {
         task.trigger(&barrier(2));
         task.assign(split("c"));
         assert_eq!(task.inventory().splits, ["a", "b", "c"]);
-        task.completed(1);
+        task.completed(1, true);
         assert_eq!(task.inventory().splits, ["b", "c"]);
         task.trigger(&barrier(3));
-        task.completed(3);
+        task.completed(3, true);
         assert_eq!(task.inventory().splits, [""; 0]);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariants: tasks do not need the master: while it is away they run on, and what it would have been told stays in the
 //! [`Inventory`]. A task is started or stopped by an order only. State of a checkpoint is written once all tasks here have
-//! passed its barrier, and before the master is told so.
+//! passed its barrier, and before the master is told so. A task hears that a checkpoint is complete only if it took part in it.
 //!
 //! - [`order`]: what master and workers tell each other
 //! - `deploy`: starting tasks: channels between them, their threads
@@ -209,8 +209,12 @@ impl Runner {
                 }
             }
             Order::Completed(checkpoint) => {
+                // One of an attempt that was replaced without anybody here knowing may have taken no part in it: what it holds back
+                // for an earlier checkpoint, which was given up, is not in this one.
+                for task in self.tasks.values_mut() {
+                    task.completed(checkpoint, self.snapshots.has(checkpoint, task.id));
+                }
                 self.complete(checkpoint);
-                self.tasks.values_mut().for_each(|task| task.completed(checkpoint));
             }
             Order::Kept(savepoint) => {
                 self.highest_checkpoint = self.highest_checkpoint.max(savepoint);
@@ -275,6 +279,11 @@ impl Runner {
 
     fn on_task(&mut self, event: TaskEvent) {
         match event {
+            TaskEvent::Running(task) => {
+                if self.current(task).is_some() {
+                    self.report(Report::Running(task));
+                }
+            }
             TaskEvent::RequestSplit(task) => {
                 let Some(hosted) = self.current(task) else { return };
                 hosted.wants_split = true;

@@ -75,6 +75,8 @@ pub enum Order {
 /// From a worker to the master.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
+    /// Its operators are open, with their state, and it takes input.
+    Running(TaskId),
     /// A source's reader wants another split.
     RequestSplit(TaskId),
     /// How far a source that keeps pace with others is; `None`: it is idle.

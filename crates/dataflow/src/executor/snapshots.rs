@@ -129,11 +129,10 @@ impl Runner {
         if pending.aborted {
             let savepoint = self.snapshots.pending.remove(&checkpoint).and_then(|pending| pending.savepoint);
             let worker = &self.setup.worker.id;
-            match savepoint.map(|savepoint| savepoint::storage(&savepoint)) {
+            match savepoint {
                 None => self.setup.storage.delete_state(checkpoint, worker),
                 // The master does not know of it yet, so the savepoint is not complete.
-                Some(Ok(storage)) => storage.delete_state(checkpoint, worker),
-                Some(Err(error)) => tracing::warn!("{error}"),
+                Some(savepoint) => savepoint::abandon_state(&savepoint, worker),
             }
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use super::master::MasterEvent;
 use super::workers::{Deposed, Workers};
-use super::{Begin, JobConfig, JobHandle, MasterSetup, start_with};
+use super::{Begin, JobConfig, JobHandle, MasterSetup, start_on_thread};
 use crate::checkpoint::storage::{CheckpointStorage, Restored};
 use crate::error::Error;
 use crate::executor::order::{Order, Worker, WorkerId};
@@ -79,5 +79,5 @@ pub fn start(
         on_status: Box::new(|_| {}),
         metrics,
     };
-    start_with(setup, events, inbox)
+    start_on_thread(setup, events, inbox)
 }

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 pub use self::launch::{job_config, launch};
 pub use self::local::start;
-use self::master::{Master, MasterEvent};
+#[doc(hidden)]
+pub use self::master::stepped;
+use self::master::{Master, MasterEvent, Surroundings, on_thread};
 use self::trigger::{Reply, Trigger};
 use self::workers::{Adoption, Workers};
 use crate::channel::lock;
@@ -285,15 +287,32 @@ pub struct MasterSetup {
 /// When the graph is invalid or the checkpoint does not fit it; nothing was started then.
 pub fn start_master(setup: MasterSetup) -> Result<JobHandle, Error> {
     let (events, inbox) = mpsc::channel();
-    start_with(setup, events, inbox)
+    start_on_thread(setup, events, inbox)
 }
 
 /// As [`start_master`], with an inbox to which somebody else sends as well.
-fn start_with(
+fn start_on_thread(
     setup: MasterSetup,
     events: mpsc::Sender<MasterEvent>,
     inbox: mpsc::Receiver<MasterEvent>,
 ) -> Result<JobHandle, Error> {
+    let begin = setup.begin.clone();
+    let surroundings = Surroundings { clock: Arc::new(SystemClock), spawn: Box::new(on_thread) };
+    let (master, mut handle) = start_with(setup, events, surroundings)?;
+    let thread = std::thread::Builder::new()
+        .name("job-master".into())
+        .spawn(move || master.run(begin, &inbox))
+        .map_err(|e| Error::InvalidJob(format!("cannot start the job's master thread: {e}")))?;
+    handle.master = Some(thread);
+    Ok(handle)
+}
+
+/// A master that has not begun, and its handle.
+fn start_with(
+    setup: MasterSetup,
+    events: mpsc::Sender<MasterEvent>,
+    surroundings: Surroundings,
+) -> Result<(Master, JobHandle), Error> {
     setup.graph.validate()?;
     setup.config.config.check_size().map_err(Error::InvalidJob)?;
     let mut config = setup.config.config.clone();
@@ -315,12 +334,9 @@ fn start_with(
     let observed = Arc::new(Mutex::new(Observed { status: JobStatus::Created, vertices }));
     let metrics = Arc::new(JobMetrics::default());
     let begin = setup.begin.clone();
-    let master = Master::new(setup, &begin, config, events.clone(), observed.clone(), metrics.clone());
-    let master = std::thread::Builder::new()
-        .name("job-master".into())
-        .spawn(move || master.run(begin, &inbox))
-        .map_err(|e| Error::InvalidJob(format!("cannot start the job's master thread: {e}")))?;
-    Ok(JobHandle { master: Some(master), events, observed, metrics, kept: Vec::new() })
+    let (told, seen) = (events.clone(), observed.clone());
+    let master = Master::new(setup, &begin, config, told, seen, metrics.clone(), surroundings);
+    Ok((master, JobHandle { master: None, events, observed, metrics, kept: Vec::new() }))
 }
 
 fn check_restorable(graph: &JobGraph, manifest: &Manifest, config: &JobConfig) -> Result<(), Error> {

@@ -42,7 +42,9 @@ impl Trigger {
 
 /// Told once what has become of it: the number of the checkpoint, complete (of one with which the job ends, once it has ended), or why
 /// there is none. When it is dropped it says that the job has ended.
-pub struct Reply(Option<Box<dyn FnOnce(Result<CheckpointId, String>) + Send>>);
+pub struct Reply(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Result<CheckpointId, String>) + Send>;
 
 impl Reply {
     /// One that does this.

@@ -13,7 +13,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 pub(crate) use self::operator::operator_body;
-pub(crate) use self::source::{decode_split, source_body};
+pub(crate) use self::source::{decode_split, encode_split, source_body};
 use crate::element::CheckpointId;
 use crate::error::{OperatorError, OperatorResult};
 use crate::graph::{MakeSidePort, VertexId};
@@ -42,6 +42,8 @@ pub struct TaskId {
 
 /// What tasks tell the executor that hosts them.
 pub(crate) enum TaskEvent {
+    /// Its operators are open.
+    Running(TaskId),
     /// A source's reader wants another split.
     RequestSplit(TaskId),
     /// The barrier has passed; here is what to write.

@@ -288,7 +288,7 @@ impl<S: Batch, B: Batch> TaskBody for SourceTask<S, B> {
     }
 }
 
-fn encode_split(split: &Split) -> OperatorResult<Vec<u8>> {
+pub(crate) fn encode_split(split: &Split) -> OperatorResult<Vec<u8>> {
     postcard::to_allocvec(split)
         .map_err(|e| OperatorError::fatal(format!("cannot encode split {}: {e}", split.id)))
 }

@@ -138,7 +138,8 @@ impl Operator<Pairs, Pairs> for CountPerKey {
     }
 
     fn on_batch(&mut self, _input: usize, batch: Pairs, out: &mut dyn Output<Pairs>) -> OperatorResult<()> {
-        if self.fuse.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let rows = batch.values.len() as u64;
+        if (1..=rows).contains(&self.fuse.fetch_sub(rows, Ordering::SeqCst)) {
             assert!(!self.panics, "the fuse is blown");
             return Err(OperatorError::recoverable("the fuse is blown"));
         }
@@ -218,6 +219,7 @@ impl SinkWriter<Pairs> for CollectWriter {
 
 pub(crate) struct Setup {
     pub(crate) parallelism: (usize, usize, usize),
+    /// Blows after so many of the source's batches, however their rows arrive.
     pub(crate) fuse: u64,
     pub(crate) panics: bool,
     pub(crate) pause: Duration,
@@ -226,7 +228,7 @@ pub(crate) struct Setup {
 
 pub(crate) fn graph(setup: &Setup, committed: &Committed) -> JobGraph {
     let (sources, counters, sinks) = setup.parallelism;
-    let (fuse, panics) = (Arc::new(AtomicU64::new(setup.fuse)), setup.panics);
+    let (fuse, panics) = (Arc::new(AtomicU64::new(setup.fuse.saturating_mul(BATCH))), setup.panics);
     let mut graph = JobGraph::new(128);
     let source = Arc::new(Numbers { pause: setup.pause });
     let numbers = graph.add_source("numbers", "numbers", sources, source, None, vec![]);
@@ -347,7 +349,9 @@ fn a_job_resumes_in_another_process_at_another_parallelism() {
     let pause = Duration::from_micros(200);
     let failing =
         |parallelism, fuse| Setup { parallelism, fuse, panics: false, pause, restart: RestartStrategy::None };
-    let error = run_in(directory.path(), failing((2, 2, 2), 40), &committed, false).expect_err("the fuse");
+    // So slow that it has completed a checkpoint before.
+    let slow = Setup { pause: Duration::from_millis(3), ..failing((2, 2, 2), 60) };
+    let error = run_in(directory.path(), slow, &committed, false).expect_err("the fuse");
     assert!(error.to_string().contains("count (subtask"), "{error}");
     run_in(directory.path(), failing((1, 3, 1), 15), &committed, true).expect_err("the fuse again");
     let status = run_in(directory.path(), failing((3, 1, 2), u64::MAX), &committed, true);

@@ -11,8 +11,8 @@ use streamkeeper_dataflow::OperatorResult;
 use streamkeeper_dataflow::channel::Signal;
 use streamkeeper_dataflow::checkpoint::savepoint;
 use streamkeeper_dataflow::checkpoint::storage::{CheckpointStorage, CheckpointStore};
-use streamkeeper_dataflow::element::BarrierKind;
-use streamkeeper_dataflow::executor::order::{Inventory, Order, Report, Worker, WorkerId};
+use streamkeeper_dataflow::element::{Barrier, BarrierKind};
+use streamkeeper_dataflow::executor::order::{Deployment, Inventory, Order, Report, Worker, WorkerId};
 use streamkeeper_dataflow::executor::{ExecutorSetup, TaskExecutor, metrics_of};
 use streamkeeper_dataflow::graph::JobGraph;
 use streamkeeper_dataflow::job::trigger::{Reply, Trigger};
@@ -22,9 +22,10 @@ use streamkeeper_dataflow::job::{
 };
 use streamkeeper_dataflow::network::{ChannelId, FrameKind, FrameReceiver, FrameSender, Network};
 use streamkeeper_dataflow::restart::RestartStrategy;
+use streamkeeper_dataflow::source::Source;
 use streamkeeper_dataflow::time::SystemClock;
 
-use crate::exactly_once::{Committed, Setup, check, config, graph};
+use crate::exactly_once::{Committed, Numbers, Setup, check, config, graph};
 
 const RESTARTS: RestartStrategy = RestartStrategy::FixedDelay { attempts: 1_000, delay_ms: 1 };
 
@@ -374,6 +375,63 @@ fn finish(cluster: &Cluster, savepoints: &std::path::Path, committed: &Committed
 
 fn attempts(cluster: &Cluster) -> u32 {
     cluster.shared.attempts.lock().expect("no panic while held").values().copied().max().unwrap_or(0)
+}
+
+#[test]
+fn a_task_commits_nothing_for_a_checkpoint_that_it_took_no_part_in() {
+    let committed = Committed::default();
+    let setup = Setup {
+        parallelism: (1, 1, 1),
+        fuse: u64::MAX,
+        panics: false,
+        pause: Duration::from_micros(100),
+        restart: RESTARTS,
+    };
+    let graph = Arc::new(graph(&setup, &committed));
+    let lineage = new_lineage();
+    let (reports, inbox) = mpsc::channel();
+    let worker = Worker { id: "tm".into(), exchange_address: String::new() };
+    let executor = TaskExecutor::start(ExecutorSetup {
+        job: [7; 16],
+        storage: Arc::new(CheckpointStorage::in_memory(&lineage).expect("memory")),
+        lineage,
+        worker: worker.clone(),
+        network: None,
+        channel_capacity_bytes: 4096,
+        buffer_timeout: Duration::from_millis(1),
+        metrics: metrics_of(&graph),
+        clock: Arc::new(SystemClock),
+        reports: Box::new(move |report| drop(reports.send(report))),
+        graph: graph.clone(),
+    })
+    .expect("a thread");
+    let mut enumerator = Numbers { pause: setup.pause }.enumerator(1, None).expect("splits");
+    executor.order(Order::Deploy(Deployment {
+        vertices: (0..3).map(|vertex| (vertex, 0)).collect(),
+        slots: vec![worker],
+        restore: None,
+        config: Arc::default(),
+        splits: vec![((0, 0), enumerator.next_split(0))],
+        limits: Vec::new(),
+    }));
+    let take_checkpoint = |checkpoint| {
+        std::thread::sleep(Duration::from_millis(5));
+        let kind = BarrierKind::Checkpoint;
+        executor.order(Order::Trigger(Barrier { checkpoint, kind, config: Arc::default(), savepoint: None }));
+        let taken =
+            |report: Report| matches!(report, Report::Snapshot { checkpoint: id, .. } if id == checkpoint);
+        while !taken(inbox.recv_timeout(Duration::from_secs(30)).expect("it is reported")) {}
+    };
+    take_checkpoint(1);
+    executor.order(Order::Aborted(1));
+    // Of tasks elsewhere.
+    executor.order(Order::Completed(2));
+    take_checkpoint(3);
+    assert!(committed.0.lock().expect("no panic while held").is_empty());
+    executor.order(Order::Completed(3));
+    take_checkpoint(4);
+    assert!(!committed.0.lock().expect("no panic while held").is_empty());
+    executor.close();
 }
 
 #[test]

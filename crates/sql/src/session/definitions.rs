@@ -165,7 +165,7 @@ mod tests {
             id BIGINT NOT NULL, name VARCHAR(10) COMMENT 'a ''name''', at TIMESTAMP_LTZ(3), r ROW<x INT, y ARRAY<STRING>>,
             m MAP<STRING, DECIMAL(10, 2)>, twice AS id * 2, p AS PROCTIME(),
             WATERMARK FOR at AS at - INTERVAL '5' SECOND, PRIMARY KEY (id) NOT ENFORCED
-        ) COMMENT 'c' WITH ('connector' = 'datagen', 'number-of-rows' = '3');
+        ) COMMENT 'c' WITH ('connector' = 'filesystem', 'path' = 'src', 'format' = 'json');
         CREATE VIEW v (n, x) COMMENT 'w' AS SELECT name, r.x FROM a WHERE id > 1 OR name LIKE 'it''s%';
         USE `o'db`;
         CREATE TABLE b (n STRING, x INT) WITH ('connector' = 'blackhole');

@@ -45,14 +45,26 @@ pub(crate) fn rescale(args: &RescaleArgs) -> Result<(), Failure> {
         known.as_object().into_iter().flatten().map(|(vertex, _)| (vertex.clone(), bounds.clone())).collect();
     let began = Instant::now();
     client.put(&requirements, &Value::Object(wanted))?;
-    let mut told = args.detached;
-    while !args.detached {
+    if !args.detached {
+        wait(&client, args, began)?;
+    }
+    if args.target.json {
+        return print(&format!("{}\n", json!({ "jobid": args.job, "parallelism": args.parallelism })));
+    }
+    let so = if args.detached { "is to run" } else { "runs" };
+    print(&format!("Job {} {so} at parallelism {}.\n", args.job, args.parallelism))
+}
+
+/// Waits until the job runs at the parallelism that was asked for.
+fn wait(client: &Client, args: &RescaleArgs, began: Instant) -> Result<(), Failure> {
+    let mut told = false;
+    loop {
         let job = client.get(&format!("/v1/streamkeeper/jobs/{}", args.job))?;
         match job.get("state").and_then(Value::as_str).unwrap_or_default() {
             state @ ("FINISHED" | "CANCELED" | "FAILED") => {
                 return Err(Failure::job(format!("job {} has ended meanwhile: {state}", args.job)));
             }
-            _ if runs_at(&job, args.parallelism) => break,
+            _ if runs_at(&job, args.parallelism) => return Ok(()),
             _ => {}
         }
         if !told && began.elapsed() > PATIENCE {
@@ -62,11 +74,6 @@ pub(crate) fn rescale(args: &RescaleArgs) -> Result<(), Failure> {
         }
         std::thread::sleep(POLL_INTERVAL);
     }
-    if args.target.json {
-        return print(&format!("{}\n", json!({ "jobid": args.job, "parallelism": args.parallelism })));
-    }
-    let so = if args.detached { "is to run" } else { "runs" };
-    print(&format!("Job {} {so} at parallelism {}.\n", args.job, args.parallelism))
 }
 
 fn runs_at(job: &Value, parallelism: u32) -> bool {

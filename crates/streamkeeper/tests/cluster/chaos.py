@@ -188,4 +188,5 @@ def main():
         print(f"  {count:3}  {name}")
 
 
-main()
+if __name__ == "__main__":
+    main()

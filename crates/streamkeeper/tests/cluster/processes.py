@@ -48,7 +48,15 @@ class Cluster:
         role = "jobmanager" if name in self.rest else "taskmanager"
         log = open(f"{self.directory}/logs/{name}.log", "a")
         self.running[name] = subprocess.Popen(
-            [self.binary, role, *self.keys_of(name)], stdout=log, stderr=log, cwd=os.getcwd())
+            [*self.within(name), self.binary, role, *self.keys_of(name)], stdout=log, stderr=log, cwd=os.getcwd())
+
+    def within(self, name):
+        """What is put before the command of a process: nothing, as all are on this host."""
+        return []
+
+    def host(self, name):
+        """The address of the host that a process is on."""
+        return "127.0.0.1"
 
     def start_all(self):
         for name in ["zk", *self.rest, *self.workers]:
@@ -80,7 +88,7 @@ class Cluster:
     def ask(self, path, method="GET", body=None, name=None, timeout=2):
         """An answer of the REST API, of any JobManager unless one is named; None while nobody answers."""
         for jm in [name] if name else self.rest:
-            request = urllib.request.Request(f"http://127.0.0.1:{self.rest[jm]}{path}", method=method)
+            request = urllib.request.Request(f"http://{self.host(jm)}:{self.rest[jm]}{path}", method=method)
             if body is not None:
                 request.data = json.dumps(body).encode()
                 request.add_header("content-type", "application/json")

@@ -3,6 +3,7 @@
 mod chaos;
 pub(crate) mod numbers;
 mod rescale;
+mod rpc_tls;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use streamkeeper_cluster::jobmanager::view::JobView;
+use streamkeeper_cluster::network::TlsSettings;
 use streamkeeper_cluster::{
     Error, Heartbeat, JobId, JobManager, JobManagerHandle, JobManagerOptions, TaskManager, TaskManagerOptions,
 };
@@ -77,10 +79,16 @@ impl TestCluster {
     }
 
     pub(crate) fn task_manager(&self, name: &str, slots: usize) -> TaskManager {
+        self.task_manager_with(name, slots, None)
+    }
+
+    /// One whose RPC is within TLS, if so.
+    fn task_manager_with(&self, name: &str, slots: usize, tls: Option<TlsSettings>) -> TaskManager {
         let mut options = TaskManagerOptions::new(name, Layout::default(), self.options());
         let exchange = exchange();
         let address = exchange.address().to_owned();
         options.slots = slots;
+        options.tls = tls;
         options.data_plane_grace = self.grace;
         options.heartbeat = HEARTBEAT;
         options.network = Some((Arc::new(exchange), address));

@@ -29,14 +29,21 @@ fn location(operation: &Value) -> PathBuf {
     PathBuf::from(location.strip_prefix("file:").unwrap())
 }
 
-fn go_on(at: SocketAddr, savepoint: &Path, claim: &str, parallelism: u32) -> Answer {
+fn go_on(at: SocketAddr, id: Option<&str>, savepoint: &Path, claim: &str, parallelism: u32) -> Answer {
     let configuration = json!({
         "execution.checkpointing.interval": "100ms",
         "execution.state-recovery.path": savepoint,
         "execution.state-recovery.claim-mode": claim,
     });
     let spec = json!({ "name": "numbers", "kind": "program", "parallelism": parallelism, "configuration": configuration });
-    post(at, "/v1/streamkeeper/jobs", &json!({ "spec": spec }))
+    post(
+        at,
+        "/v1/streamkeeper/jobs",
+        &match id {
+            Some(id) => json!({ "id": id, "spec": spec }),
+            None => json!({ "spec": spec }),
+        },
+    )
 }
 
 #[test]
@@ -77,7 +84,7 @@ fn a_job_ends_with_a_savepoint_and_goes_on_from_it_at_another_parallelism() {
         let moved = cluster.directory.path().join("moved");
         let _ = std::fs::remove_dir_all(&moved);
         std::fs::rename(&last, &moved).unwrap();
-        let submitted = go_on(at, &moved, claim, parallelism);
+        let submitted = go_on(at, None, &moved, claim, parallelism);
         assert_eq!(submitted.status, 201, "{submitted:?}");
         job = submitted.json()["jobid"].as_str().unwrap().to_owned();
         wait_for_tasks(at, &job);
@@ -86,6 +93,8 @@ fn a_job_ends_with_a_savepoint_and_goes_on_from_it_at_another_parallelism() {
             || get_json(at, &format!("/jobs/{job}/checkpoints"))["counts"]["completed"].as_u64();
         wait_for("checkpoints", || checkpoints().is_some_and(|count| count > 1));
         assert_eq!(moved.exists(), claim == "NO_CLAIM", "a savepoint that is not needed any more");
+        let again = go_on(at, Some(&job), &moved, claim, parallelism);
+        assert_eq!((again.status, again.json()["already"].clone()), (201, json!(true)), "{again:?}");
     }
     cluster.numbers.allow(100 * ALL);
     wait_for("the end", || get_json(at, &format!("/jobs/{job}/status"))["status"] == "FINISHED");
@@ -129,6 +138,6 @@ fn what_makes_no_sense_is_refused() {
     assert!(failed["failure-cause"]["stack-trace"].as_str().unwrap().contains("file"), "{failed}");
     assert_eq!(get_json(at, &format!("/jobs/{job}/status"))["status"], "RUNNING");
 
-    let nowhere = go_on(at, Path::new("/nowhere/at/all"), "NO_CLAIM", 1);
+    let nowhere = go_on(at, None, Path::new("/nowhere/at/all"), "NO_CLAIM", 1);
     assert_eq!((nowhere.status, nowhere.error().contains("no such directory")), (400, true), "{nowhere:?}");
 }

@@ -155,8 +155,8 @@ impl Master {
             // A master that is gone does not need to know.
             let _ = events.send(MasterEvent::Written(checkpoint, written));
         };
-        match std::thread::Builder::new().name("checkpoint".into()).spawn(write) {
-            Ok(thread) => self.writing = Some(thread),
+        match (self.spawn)(Box::new(write)) {
+            Ok(writing) => self.writing = Some(writing),
             Err(e) => {
                 let reason = format!("cannot start a thread: {e}");
                 let error = Error::CheckpointWrite { checkpoint, location: String::new(), reason };
@@ -171,9 +171,8 @@ impl Master {
         checkpoint: CheckpointId,
         result: Result<Written, Error>,
     ) -> Option<Stop> {
-        if let Some(thread) = self.writing.take() {
-            // It has just reported.
-            let _ = thread.join();
+        if let Some(writing) = self.writing.take() {
+            writing.join();
         }
         let flight = self.flight.take_if(|_| result.is_ok());
         let event = match result {

@@ -24,6 +24,7 @@ impl Master {
     /// Starts the regions whose time has come, if they can be.
     pub(super) fn start_due_regions(&mut self) -> Option<Stop> {
         let now = self.clock.now_ms();
+        self.looked = now;
         let due: Vec<VertexId> =
             self.restarting.iter().filter(|(_, r)| r.due <= now && !r.starved).map(|(v, _)| *v).collect();
         if self.writing.is_some() {

@@ -35,8 +35,7 @@ impl Master {
             Stop::Failed(error) => self.stop_tasks(inbox).map_or(Ok(JobStatus::Suspended), |()| Err(error)),
         };
         if let Some(writing) = self.writing.take() {
-            // The writer reports through the inbox, which nobody reads any more.
-            let _ = writing.join();
+            writing.join();
         }
         self.answer_all(&result);
         self.set_status(result.as_ref().map_or(JobStatus::Failed, |status| *status));

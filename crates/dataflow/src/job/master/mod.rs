@@ -11,6 +11,7 @@ mod checkpoints;
 mod deploy;
 mod end;
 mod requests;
+pub mod stepped;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, mpsc};
@@ -37,7 +38,7 @@ use crate::restart::Restarts;
 use crate::source::SplitEnumerator;
 use crate::state::SnapshotFn;
 use crate::task::TaskId;
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{Clock, Timestamp};
 
 const ENUMERATOR: (&str, &str) = ("$enumerator", "enumerator v1");
 
@@ -104,17 +105,48 @@ pub(super) struct Master {
     enumerators: BTreeMap<VertexId, Box<dyn SplitEnumerator>>,
     alignment: AlignmentGroups,
     restarting: BTreeMap<VertexId, Restarting>,
+    /// When it was last looked whether regions can start.
+    looked: Timestamp,
     restarts: Restarts,
     coordinator: CheckpointCoordinator,
     flight: Option<Flight>,
     asked: Asked,
     /// A checkpoint being written on its thread.
-    writing: Option<JoinHandle<()>>,
+    writing: Option<Writing>,
+    spawn: Spawn,
     events: mpsc::Sender<MasterEvent>,
     observed: Arc<Mutex<Observed>>,
     metrics: Arc<JobMetrics>,
     on_status: Box<dyn FnMut(JobStatus) + Send>,
     clock: Arc<dyn Clock>,
+}
+
+/// What writes a checkpoint, beside the master.
+pub(super) type Chore = Box<dyn FnOnce() + Send>;
+
+/// Has a chore done on a thread of its own; in a simulation it is done when that says so.
+pub(super) type Spawn = Box<dyn FnMut(Chore) -> std::io::Result<Writing> + Send>;
+
+/// A chore under way; none of a thread's in a simulation.
+pub(super) struct Writing(Option<JoinHandle<()>>);
+
+impl Writing {
+    fn join(self) {
+        if let Some(thread) = self.0 {
+            // It has reported, or does so to an inbox that nobody reads any more.
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(super) fn on_thread(chore: Chore) -> std::io::Result<Writing> {
+    std::thread::Builder::new().name("checkpoint".into()).spawn(chore).map(|thread| Writing(Some(thread)))
+}
+
+/// What a master has around it, real or not.
+pub(super) struct Surroundings {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) spawn: Spawn,
 }
 
 /// Why the master stops.
@@ -139,9 +171,10 @@ impl Master {
         events: mpsc::Sender<MasterEvent>,
         observed: Arc<Mutex<Observed>>,
         metrics: Arc<JobMetrics>,
+        surroundings: Surroundings,
     ) -> Self {
         let MasterSetup { graph, config: job, storage, pointer, workers, on_status, .. } = setup;
-        let clock = Arc::new(SystemClock);
+        let Surroundings { clock, spawn } = surroundings;
         let subtasks = graph.vertices.iter().enumerate();
         let subtasks =
             subtasks.flat_map(|(v, vertex)| (0..vertex.parallelism).map(move |s| (v, s))).collect();
@@ -155,6 +188,7 @@ impl Master {
             coordinator: CheckpointCoordinator::new(job.checkpointing.clone(), subtasks, first, now, config),
             restarts: Restarts::new(job.restart.clone()),
             retained: latest.into_iter().collect(),
+            looked: Timestamp::MIN,
             restarting: regions.iter().map(|region| (*region, Restarting { ..start })).collect(),
             slots: vec![None; slots],
             regions,
@@ -171,6 +205,7 @@ impl Master {
             flight: None,
             asked: Asked::default(),
             writing: None,
+            spawn,
             events,
             observed,
             metrics,
@@ -184,6 +219,11 @@ impl Master {
         begin: Begin,
         inbox: &mpsc::Receiver<MasterEvent>,
     ) -> Result<JobStatus, Error> {
+        let stop = self.begin(begin).unwrap_or_else(|| self.serve(inbox));
+        self.end(stop, inbox)
+    }
+
+    fn begin(&mut self, begin: Begin) -> Option<Stop> {
         // What has not begun yet is not checkpointed.
         let newer = self.config.config.clone();
         let stop = self.coordinate(Event::Suspended);
@@ -192,27 +232,37 @@ impl Master {
             Begin::Adopt { adoption, .. } => self.adopt(adoption),
             Begin::Fresh | Begin::Restore(_) => None,
         });
-        let stop = stop.or_else(|| self.start_due_regions()).unwrap_or_else(|| self.serve(inbox));
-        self.end(stop, inbox)
+        stop.or_else(|| self.start_due_regions())
     }
 
     fn serve(&mut self, inbox: &mpsc::Receiver<MasterEvent>) -> Stop {
         loop {
             let now = self.clock.now_ms();
-            let starts = self.restarting.values().filter(|r| !r.starved && r.due > now).map(|r| r.due);
-            let due = self.coordinator.next_tick().into_iter().chain(starts).min();
-            let event = match due {
+            let event = match self.next_tick() {
                 None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 Some(due) => inbox.recv_timeout(Duration::from_millis(due.saturating_sub(now).max(0) as u64)),
             };
-            let stop = match event {
-                Ok(event) => self.on_event(event),
-                Err(_) => self.coordinate(Event::Tick),
-            };
-            if let Some(stop) = stop.or_else(|| self.start_due_regions()) {
+            if let Some(stop) = self.turn(event.ok()) {
                 return stop;
             }
         }
+    }
+
+    /// When something is due.
+    fn next_tick(&self) -> Option<Timestamp> {
+        // Those that were due already wait for something else than time.
+        let later = |r: &&Restarting| !r.starved && r.due > self.looked;
+        let starts = self.restarting.values().filter(later).map(|r| r.due);
+        self.coordinator.next_tick().into_iter().chain(starts).min()
+    }
+
+    /// Takes an event, or that time has passed.
+    fn turn(&mut self, event: Option<MasterEvent>) -> Option<Stop> {
+        let stop = match event {
+            Some(event) => self.on_event(event),
+            None => self.coordinate(Event::Tick),
+        };
+        stop.or_else(|| self.start_due_regions())
     }
 
     fn on_event(&mut self, event: MasterEvent) -> Option<Stop> {
@@ -248,7 +298,9 @@ impl Master {
                 let current = self.is_current(task);
                 let known = self.tasks.get_mut(&subtask).filter(|known| known.attempt == task.attempt)?;
                 known.exited = true;
-                if current { self.on_failure(task, failure?) } else { None }
+                // A current task that ends as ordered was told so by a master before this one, who had it adopted just then.
+                let ordered = || OperatorError::recoverable("an earlier leader has told it to stop");
+                if current { self.on_failure(task, failure.unwrap_or_else(ordered)) } else { None }
             }
             Report::Snapshot { checkpoint, tasks, states } => self.on_snapshot(checkpoint, &tasks, states),
             Report::SnapshotFailed { checkpoint, reason } => {
@@ -257,6 +309,8 @@ impl Master {
             }
             // Of an attempt that was replaced.
             Report::RequestSplit(_) | Report::Progress(..) | Report::Finished(_) => None,
+            // For those who look on.
+            Report::Running(_) => None,
         }
     }
 
