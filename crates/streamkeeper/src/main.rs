@@ -3,6 +3,7 @@
 mod bench;
 mod bench_keeper;
 mod cluster;
+mod completion;
 mod config;
 mod keeper;
 mod model;
@@ -16,7 +17,7 @@ mod zk;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use streamkeeper::live_config;
 
 #[global_allocator]
@@ -71,6 +72,8 @@ enum Command {
     Bench(BenchChoice),
     /// Print what models say of ZooKeeper's writes, elections and znodes, and measure beside them.
     Model(model::ModelArgs),
+    /// Print a script that lets a shell complete this command's words.
+    Completion(completion::CompletionArgs),
     /// A shell for ZooKeeper servers, with zkCli's commands.
     Zk(zk::ZkArgs),
     /// Read and change configuration documents, which jobs follow while they run.
@@ -164,6 +167,7 @@ fn main() -> ExitCode {
             Some(BenchCommand::Nexmark(nexmark)) => bench::run(&nexmark),
             Some(BenchCommand::Keeper(keeper)) => bench_keeper::run(&keeper),
         },
+        Command::Completion(args) => completion::run(&args, Cli::command()),
         Command::Model(args) => model::run(&args),
         Command::Zk(args) => return zk::run(&args),
         Command::Config(args) => config::run(&args),

@@ -1,4 +1,4 @@
-//! `streamkeeper model` beside a server.
+//! `streamkeeper model` beside a server, and `streamkeeper completion`.
 
 use serde_json::Value;
 
@@ -25,5 +25,19 @@ fn a_model_is_printed_and_a_server_measured_beside_it() {
     assert!(!nowhere.stdout.is_empty(), "the model needs no server");
     for wrong in [&["--servers", "0"][..], &["--servers", "256"], &["--rtt", "1,2,3"], &["--fsync", "inf"]] {
         assert_eq!(cluster.command(&[&["model", "zab"], wrong].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn shells_get_scripts_that_know_the_commands() {
+    for (shell, mark) in
+        [("bash", "complete -F"), ("zsh", "#compdef streamkeeper"), ("fish", "complete -c streamkeeper")]
+    {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_streamkeeper"))
+            .args(["completion", shell])
+            .output()
+            .expect("the binary starts");
+        let script = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && script.contains(mark) && script.contains("savepoint"), "{shell}");
     }
 }
