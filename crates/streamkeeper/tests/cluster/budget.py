@@ -16,8 +16,8 @@ from processes import Cluster
 
 CHECKPOINTED = """
 SET 'execution.checkpointing.interval' = '{interval}';
-CREATE TABLE ticks (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '10');
-CREATE TABLE gone (n BIGINT) WITH ('connector' = 'blackhole');
+CREATE TEMPORARY TABLE ticks (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '10');
+CREATE TEMPORARY TABLE gone (n BIGINT) WITH ('connector' = 'blackhole');
 INSERT INTO gone SELECT n FROM ticks;
 """
 

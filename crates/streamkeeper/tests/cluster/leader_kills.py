@@ -26,10 +26,10 @@ SET 'execution.checkpointing.tolerable-failed-checkpoints' = '1000000';
 SET 'restart-strategy.type' = 'fixed-delay';
 SET 'restart-strategy.fixed-delay.attempts' = '1000000';
 SET 'restart-strategy.fixed-delay.delay' = '10 ms';
-CREATE TABLE ticks (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000',
+CREATE TEMPORARY TABLE ticks (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000',
   'fields.n.kind' = 'sequence', 'fields.n.start' = '0', 'fields.n.end' = '1000000000');
-CREATE TABLE shown (n BIGINT) WITH ('connector' = 'print');
-CREATE TABLE kept (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'file://{out}/kept', 'format' = 'csv');
+CREATE TEMPORARY TABLE shown (n BIGINT) WITH ('connector' = 'print');
+CREATE TEMPORARY TABLE kept (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'file://{out}/kept', 'format' = 'csv');
 EXECUTE STATEMENT SET BEGIN
   INSERT INTO shown SELECT n FROM ticks;
   INSERT INTO kept SELECT n FROM ticks;
